@@ -1,0 +1,1 @@
+"""The `us-recon` command; the only place that prints."""

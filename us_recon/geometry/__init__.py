@@ -1,0 +1,1 @@
+"""Rigid transforms, pose buffers and voxel grids. Knows nothing of ultrasound."""

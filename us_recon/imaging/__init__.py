@@ -1,0 +1,1 @@
+"""Probe geometry, tracked frames, scan conversion, volumes and what assembles them."""
