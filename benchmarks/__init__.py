@@ -1,0 +1,1 @@
+"""Measured figures: each module prints a table and keeps it under `benchmarks/results`."""

@@ -1,0 +1,280 @@
+"""From a stream of events to tracked frames, or to counted reasons why there is none.
+
+The same object serves a live node, a bag and the simulator. It waits for poses in stream time
+only, never by the clock, so that a replay gives the same frames.
+"""
+
+from collections import Counter, deque
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from us_recon.errors import InputError
+from us_recon.geometry.pose_buffer import (
+    NS_PER_S,
+    PoseLimits,
+    PoseLookup,
+    PoseStatus,
+    TransformTree,
+)
+from us_recon.geometry.rigid import is_rigid, nearest_rigid
+from us_recon.imaging.events import (
+    AcquisitionEvent,
+    GeometryEvent,
+    ImageEvent,
+    LabelEvent,
+    PoseEvent,
+)
+from us_recon.imaging.frame import TrackedFrame
+from us_recon.imaging.orientation import normalise_orientation
+from us_recon.imaging.probe import ProbeGeometry
+from us_recon.settings import setting
+
+
+class DropReason(StrEnum):
+    """Why an image, a pose or a label was not used."""
+
+    NO_GEOMETRY = "no_geometry"
+    IMAGE_SIZE = "image_size"
+    IMAGE_FORMAT = "image_format"
+    IMAGE_FRAME = "image_frame"
+    IMAGE_STALE = "image_stale"
+    POSE_MISSING = "pose_missing"
+    POSE_GAP = "pose_gap"
+    POSE_TURN = "pose_turn"
+    POSE_INVALID = "pose_invalid"
+    POSE_FRAME = "pose_frame"
+    LABEL_UNMATCHED = "label_unmatched"
+    BACKLOG = "backlog"
+
+
+@dataclass(frozen=True)
+class AssemblerSettings:
+    """How images find their poses."""
+
+    world_frame: str = setting("world", "Frame the map is built in.")
+    transducer_frame: str = setting(
+        "transducer", "Frame of the array face; an image stamped with another frame is dropped."
+    )
+    image_time_offset_s: float = setting(
+        0.0,
+        "Added to image stamps: minus the constant delay of the image chain.",
+        unit="s",
+        minimum=-2.0,
+        maximum=2.0,
+    )
+    max_pose_gap_s: float = setting(
+        0.2, "Longest time between the two poses around an image.", unit="s", minimum=0.001
+    )
+    max_pose_turn_deg: float = setting(
+        15.0, "Largest rotation between the two poses.", unit="deg", minimum=0.1, maximum=90.0
+    )
+    max_pending_images: int = setting(
+        30, "Images that may wait for their pose; beyond it the oldest is dropped.", minimum=1
+    )
+    label_wait_images: int = setting(
+        0, "Newer images an image waits for a label that comes after it.", minimum=0, maximum=100
+    )
+
+
+class FrameAssembler:
+    """Match images with poses, geometry and labels.
+
+    `push` takes events in the order they arrive and returns the frames that became complete, in
+    the order of their images. `drops` counts what was left out by reason; `details` holds the
+    newest message for each reason.
+    """
+
+    def __init__(self, settings: AssemblerSettings | None = None) -> None:
+        self.settings = settings or AssemblerSettings()
+        limits = PoseLimits(self.settings.max_pose_gap_s, self.settings.max_pose_turn_deg)
+        self.tree = TransformTree(limits)
+        self.geometry: ProbeGeometry | None = None
+        self.images_received = 0
+        self.poses_received = 0
+        self.frames_assembled = 0
+        self.restarts = 0
+        self.drops: Counter[DropReason] = Counter()
+        self.details: dict[DropReason, str] = {}
+        self._pending: deque[_Waiting] = deque()
+        self._labels: dict[int, UInt8[np.ndarray, "rows columns"]] = {}
+        self._newest_image_ns: int | None = None
+
+    @property
+    def pending(self) -> int:
+        """Images that wait for a pose or a label."""
+        return len(self._pending)
+
+    @property
+    def waiting_for(self) -> str:
+        """What the oldest waiting image waits for, or an empty string."""
+        return self._pose_of(self._pending[0]).detail if self._pending else ""
+
+    def push(self, event: AcquisitionEvent) -> list[TrackedFrame]:
+        """Take one event and return the frames that it completed."""
+        match event:
+            case GeometryEvent():
+                self.geometry = event.geometry
+            case PoseEvent():
+                self._take_pose(event)
+            case ImageEvent():
+                self._take_image(event)
+            case LabelEvent():
+                self._labels[event.stamp_ns] = event.label
+        return self._release(at_end=False)
+
+    def finish(self) -> list[TrackedFrame]:
+        """Return the frames still complete at the end of a stream; drop those without a pose."""
+        frames = self._release(at_end=True)
+        for _ in range(len(self._labels)):
+            self.drop(DropReason.LABEL_UNMATCHED, "a label had no image of the same stamp")
+        self._labels.clear()
+        return frames
+
+    def drop(self, reason: DropReason, detail: str) -> None:
+        """Count something that was left out, with the message a user will see."""
+        self.drops[reason] += 1
+        self.details[reason] = detail
+
+    def restart(self) -> None:
+        """Forget times: waiting images, labels and moving poses. Called when time runs back."""
+        for _ in range(len(self._pending)):
+            self.drop(DropReason.POSE_MISSING, "time ran backwards while an image waited")
+        self._pending.clear()
+        self._labels.clear()
+        self._newest_image_ns = None
+        self.tree.clear_moving()
+        self.restarts += 1
+
+    def _take_pose(self, event: PoseEvent) -> None:
+        if not event.static:
+            self.poses_received += 1
+        problem = _pose_problem(event)
+        if problem:
+            self.drop(DropReason.POSE_INVALID, f"{event.parent} -> {event.child}: {problem}")
+            return
+        T = nearest_rigid(event.T_parent_child)
+        try:
+            if event.static:
+                self.tree.add_static(event.parent, event.child, T)
+            else:
+                self.tree.add_moving(event.parent, event.child, event.stamp_ns, T)
+        except InputError as error:
+            self.drop(DropReason.POSE_FRAME, str(error))
+
+    def _take_image(self, event: ImageEvent) -> None:
+        self.images_received += 1
+        if event.frame_id != self.settings.transducer_frame:
+            self.drop(
+                DropReason.IMAGE_FRAME,
+                f"image frame is {event.frame_id!r}; expected {self.settings.transducer_frame!r} "
+                "(set transducer_frame or the image's frame_id)",
+            )
+            return
+        if self.geometry is None:
+            self.drop(
+                DropReason.NO_GEOMETRY,
+                "no probe geometry has arrived; publish a ProbeGeometry (transient local)",
+            )
+            return
+        image = normalise_orientation(event.image, self.geometry.orientation)
+        if image.shape != self.geometry.shape:
+            self.drop(
+                DropReason.IMAGE_SIZE,
+                f"image is {image.shape[1]}x{image.shape[0]}, the probe geometry describes "
+                f"{self.geometry.width_px}x{self.geometry.height_px}; "
+                "publish the geometry of the new size",
+            )
+            return
+        if self._newest_image_ns is not None and event.stamp_ns <= self._newest_image_ns:
+            self.drop(
+                DropReason.IMAGE_STALE,
+                f"image stamp {event.stamp_ns / NS_PER_S:.3f} s is not newer than the one before",
+            )
+            return
+        self._newest_image_ns = event.stamp_ns
+        self._pending.append(_Waiting(event.stamp_ns, image, self.geometry))
+
+    def _release(self, at_end: bool) -> list[TrackedFrame]:
+        frames: list[TrackedFrame] = []
+        while self._pending:
+            waiting = self._pending[0]
+            found = self._pose_of(waiting)
+            overdue = at_end or len(self._pending) > self.settings.max_pending_images
+            if _may_still_come(found.status) and not overdue:
+                break
+            if found.T is not None and not at_end and self._awaits_label(waiting):
+                break
+            self._pending.popleft()
+            if found.T is None:
+                self.drop(_DROP_OF_STATUS[found.status], found.detail)
+                continue
+            frames.append(self._frame(waiting, found.T))
+        return frames
+
+    def _pose_of(self, waiting: "_Waiting") -> PoseLookup:
+        offset_ns = round(self.settings.image_time_offset_s * NS_PER_S)
+        settings = self.settings
+        return self.tree.lookup(
+            settings.world_frame, settings.transducer_frame, waiting.stamp_ns + offset_ns
+        )
+
+    def _awaits_label(self, waiting: "_Waiting") -> bool:
+        newer = len(self._pending) - 1
+        return waiting.stamp_ns not in self._labels and newer < self.settings.label_wait_images
+
+    def _frame(
+        self, waiting: "_Waiting", T_world_transducer: Float64[np.ndarray, "4 4"]
+    ) -> TrackedFrame:
+        self.frames_assembled += 1
+        frame = TrackedFrame(
+            waiting.stamp_ns, waiting.image, T_world_transducer, waiting.geometry
+        )
+        for stamp_ns in [stamp for stamp in self._labels if stamp < waiting.stamp_ns]:
+            del self._labels[stamp_ns]
+            self.drop(DropReason.LABEL_UNMATCHED, "a label had no image of the same stamp")
+        label = self._labels.pop(waiting.stamp_ns, None)
+        if label is None:
+            return frame
+        label = normalise_orientation(label, waiting.geometry.orientation)
+        if label.shape != waiting.image.shape:
+            self.drop(
+                DropReason.LABEL_UNMATCHED,
+                f"label is {label.shape[1]}x{label.shape[0]}, its image is "
+                f"{waiting.image.shape[1]}x{waiting.image.shape[0]}",
+            )
+            return frame
+        return replace(frame, label=label)
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiting:
+    stamp_ns: int
+    image: UInt8[np.ndarray, "rows columns"]
+    geometry: ProbeGeometry
+
+
+_DROP_OF_STATUS = {
+    PoseStatus.WAIT: DropReason.POSE_MISSING,
+    PoseStatus.NO_PATH: DropReason.POSE_MISSING,
+    PoseStatus.TOO_OLD: DropReason.POSE_MISSING,
+    PoseStatus.GAP: DropReason.POSE_GAP,
+    PoseStatus.TURN: DropReason.POSE_TURN,
+}
+
+
+def _may_still_come(status: PoseStatus) -> bool:
+    # A path may appear with the first transform of a frame, so an unknown path waits too.
+    return status in (PoseStatus.WAIT, PoseStatus.NO_PATH)
+
+
+def _pose_problem(event: PoseEvent) -> str:
+    T = event.T_parent_child
+    if not is_rigid(T, tolerance=1e-3):
+        return "not a finite rigid transform"
+    # Trackers and bridges report a lost body as exactly the identity, which no measurement is.
+    if not event.static and np.array_equal(T, np.eye(4)):
+        return "exactly the identity, as reported for a body that is not seen"
+    return ""
