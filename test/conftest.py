@@ -7,7 +7,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 # Before any module of the package is imported: annotations are then checked at every call.
-install_import_hook("us_recon", "beartype.beartype")
+install_import_hook("us_recon", "type_checker.check")
 
 ROOT = Path(__file__).parents[1]
 

@@ -229,9 +229,7 @@ class FrameAssembler:
         self, waiting: "_Waiting", T_world_transducer: Float64[np.ndarray, "4 4"]
     ) -> TrackedFrame:
         self.frames_assembled += 1
-        frame = TrackedFrame(
-            waiting.stamp_ns, waiting.image, T_world_transducer, waiting.geometry
-        )
+        frame = TrackedFrame(waiting.stamp_ns, waiting.image, T_world_transducer, waiting.geometry)
         for stamp_ns in [stamp for stamp in self._labels if stamp < waiting.stamp_ns]:
             del self._labels[stamp_ns]
             self.drop(DropReason.LABEL_UNMATCHED, "a label had no image of the same stamp")

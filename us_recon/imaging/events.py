@@ -15,8 +15,8 @@ class ImageEvent:
     """Hold one B-mode image (H, W), rows = depth, stamped with its acquisition time."""
 
     stamp_ns: int
-    image: UInt8[np.ndarray, 'h w']
-    frame_id: str = 'transducer'
+    image: UInt8[np.ndarray, "h w"]
+    frame_id: str = "transducer"
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +24,8 @@ class LabelEvent:
     """Hold one label image (H, W); 0 is background, its stamp equals that of its image."""
 
     stamp_ns: int
-    label: UInt8[np.ndarray, 'h w']
-    frame_id: str = 'transducer'
+    label: UInt8[np.ndarray, "h w"]
+    frame_id: str = "transducer"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +36,9 @@ class PoseEvent:
     """
 
     stamp_ns: int
-    T_parent_child: Float64[np.ndarray, '4 4']
-    parent: str = 'world'
-    child: str = 'probe'
+    T_parent_child: Float64[np.ndarray, "4 4"]
+    parent: str = "world"
+    child: str = "probe"
     static: bool = False
 
 

@@ -9,6 +9,7 @@ MF orientation: columns run to the marked side, rows run away from the probe.
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from math import ceil, cos, isfinite, radians, sin
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
@@ -74,12 +75,12 @@ class ProbeGeometry:
             _require(getattr(self, name) >= 2, name, getattr(self, name), "at least 2")
         for name in ("spacing_x_mm", "spacing_y_mm", "depth_mm"):
             value = getattr(self, name)
-            _require(np.isfinite(value) and value > 0, name, value, "a length above 0")
+            _require(isfinite(value) and value > 0, name, value, "a length above 0")
         for name in ("origin_x_px", "origin_y_px", "skew_mm"):
             value = getattr(self, name)
-            _require(bool(np.isfinite(value)), name, value, "a finite number")
+            _require(isfinite(value), name, value, "a finite number")
         _require(
-            np.isfinite(self.centre_frequency_mhz) and self.centre_frequency_mhz >= 0,
+            isfinite(self.centre_frequency_mhz) and self.centre_frequency_mhz >= 0,
             "centre_frequency_mhz",
             self.centre_frequency_mhz,
             "0 (unknown) or more",
@@ -92,7 +93,7 @@ class ProbeGeometry:
             _require(self.width_mm > 0, "width_mm", self.width_mm, "the aperture, above 0")
             return
         opening = self.angle_max_deg - self.angle_min_deg
-        ordered = -90.0 < self.angle_min_deg < self.angle_max_deg < 90.0 and np.isfinite(opening)
+        ordered = -90.0 < self.angle_min_deg < self.angle_max_deg < 90.0 and isfinite(opening)
         angles = (self.angle_min_deg, self.angle_max_deg)
         _require(ordered, "angle_min_deg, angle_max_deg", angles, "-90 < min < max < 90")
         if self.kind == ProbeKind.CONVEX:
@@ -127,14 +128,14 @@ class ProbeGeometry:
         **others: float,
     ) -> "ProbeGeometry":
         """Return a convex or phased array, symmetric, with square pixels that hold the sector."""
-        half = np.radians(opening_deg / 2.0)
-        half_width_mm = (radius_mm + depth_mm) * np.sin(half)
-        sagitta_mm = radius_mm * (1.0 - np.cos(half))
+        half = radians(opening_deg / 2.0)
+        half_width_mm = (radius_mm + depth_mm) * sin(half)
+        sagitta_mm = radius_mm * (1.0 - cos(half))
         spacing_mm = 2.0 * half_width_mm / (width_px - 1)
         return cls(
             kind=kind,
             width_px=width_px,
-            height_px=int(np.ceil((depth_mm + sagitta_mm) / spacing_mm)) + 1,
+            height_px=ceil((depth_mm + sagitta_mm) / spacing_mm) + 1,
             spacing_x_mm=spacing_mm,
             spacing_y_mm=spacing_mm,
             origin_x_px=(width_px - 1) / 2.0,

@@ -1,0 +1,38 @@
+from dataclasses import dataclass
+
+import pytest
+
+from us_recon.errors import ConfigError
+from us_recon.settings import from_mapping, setting
+
+
+@dataclass(frozen=True)
+class Example:
+    spacing_mm: float = setting(1.0, "Voxel edge.", unit="mm", minimum=0.1, maximum=5.0)
+    count: int = setting(3, "How many.", minimum=1)
+    method: str = setting("tsdf", "Which.", choices=("tsdf", "log_odds"))
+    on: bool = setting(True, "Whether.")
+
+
+def test_values_replace_defaults_and_integers_serve_as_floats() -> None:
+    made = from_mapping(Example, {"spacing_mm": 2, "method": "log_odds"})
+    assert made == Example(spacing_mm=2.0, method="log_odds")
+    assert isinstance(made.spacing_mm, float)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"spacing": 1.0}, "no setting 'spacing'; it knows count, method, on, spacing_mm"),
+        ({"spacing_mm": 9.0}, "spacing_mm is 9.0 mm; expected a value from 0.1 to 5.0 mm"),
+        ({"spacing_mm": float("nan")}, "finite"),
+        ({"count": 0}, "from 1 to inf"),
+        ({"count": True}, "expected int"),
+        ({"count": 1.5}, "expected int"),
+        ({"method": "voxels"}, "one of tsdf, log_odds"),
+        ({"on": 1}, "expected bool"),
+    ],
+)
+def test_bad_values_are_refused_with_their_reason(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_mapping(Example, values)
