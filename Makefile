@@ -1,0 +1,67 @@
+# us_recon: set-up, tests and the demonstration. `make help` lists the targets.
+#
+# Without ROS 2, set-up brings it from the Python package index; in a shell where a ROS 2
+# distribution (Jazzy, Kilted) is sourced, it uses that one.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: setup test lint demo bench clean distclean help
+
+# The stamps carry the kind of ROS in their name, so that a change of it sets up anew.
+ROS_KIND := $(if $(and $(ROS_DISTRO),$(AMENT_PREFIX_PATH)),$(ROS_DISTRO),wheels)
+STAMPS := .ros/stamps/$(ROS_KIND)
+ENV := . ./env.sh &&
+
+## setup: virtual environment, system libraries, messages, env.sh
+setup: $(STAMPS)/workspace
+	@echo "== Ready. Use: . ./env.sh"
+
+$(STAMPS)/python: constraints.txt setup.cfg scripts/python_environment.sh \
+		scripts/system_packages.sh scripts/find_python.sh scripts/common.sh
+	@scripts/check_kind.sh $(ROS_KIND)
+	@python=$$(scripts/find_python.sh) && \
+		scripts/system_packages.sh "$$python" && \
+		scripts/python_environment.sh "$$python"
+	@mkdir -p $(@D) && touch $@
+
+$(STAMPS)/workspace: $(STAMPS)/python CMakeLists.txt package.xml us_recon/__init__.py \
+		scripts/build_workspace.sh scripts/write_env.sh scripts/launcher.py.in \
+		$(wildcard msg/* launch/* config/*) $(shell find ros_compat -type f)
+	@scripts/build_workspace.sh
+	@scripts/write_env.sh
+	@touch $@
+
+## test: set up, then all checks and all tests
+test: setup lint
+	@$(ENV) python -m pytest
+
+## lint: style (ruff), types (mypy) and the direction of imports (import-linter)
+lint: setup
+	@$(ENV) ruff check .
+	@$(ENV) mypy
+	@$(ENV) lint-imports
+
+## demo: the virtual scanning cell, mapped and registered; results in demo_output/
+demo: setup
+	@$(ENV) us-recon demo --out demo_output
+
+## bench: every benchmark; tables in benchmarks/results/
+bench: setup
+	@$(ENV) for file in benchmarks/[a-z]*.py; do \
+		name=$$(basename "$$file" .py); \
+		grep -q '__main__' "$$file" || continue; \
+		echo "== $$name"; python -m "benchmarks.$$name" || exit 1; done
+
+## clean: remove what builds and tests left, keep the virtual environment
+clean:
+	rm -rf .ros env.sh build demo_output .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache us_recon.egg-info
+	find us_recon test benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+## distclean: clean, and remove the virtual environment too
+distclean: clean
+	rm -rf .venv
+
+## help: this list
+help:
+	@sed -n 's/^## //p' Makefile | sort
