@@ -1,0 +1,1 @@
+"""The three nodes: each wires parameters, subscriptions and publishers to one core object."""
