@@ -12,18 +12,19 @@ class Example:
     count: int = setting(3, "How many.", minimum=1)
     method: str = setting("tsdf", "Which.", choices=("tsdf", "log_odds"))
     on: bool = setting(True, "Whether.")
+    place_mm: tuple[float, ...] = setting((0.0, 0.0, 0.0), "Where.", unit="mm")
 
 
 def test_values_replace_defaults_and_integers_serve_as_floats() -> None:
-    made = from_mapping(Example, {"spacing_mm": 2, "method": "log_odds"})
-    assert made == Example(spacing_mm=2.0, method="log_odds")
+    made = from_mapping(Example, {"spacing_mm": 2, "method": "log_odds", "place_mm": [1, 2, 3]})
+    assert made == Example(spacing_mm=2.0, method="log_odds", place_mm=(1.0, 2.0, 3.0))
     assert isinstance(made.spacing_mm, float)
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"spacing": 1.0}, "no setting 'spacing'; it knows count, method, on, spacing_mm"),
+        ({"spacing": 1.0}, "no setting 'spacing'; it knows count, method, on, place_mm, spacing_mm"),
         ({"spacing_mm": 9.0}, "spacing_mm is 9.0 mm; expected a value from 0.1 to 5.0 mm"),
         ({"spacing_mm": float("nan")}, "finite"),
         ({"count": 0}, "from 1 to inf"),
@@ -31,6 +32,8 @@ def test_values_replace_defaults_and_integers_serve_as_floats() -> None:
         ({"count": 1.5}, "expected int"),
         ({"method": "voxels"}, "one of tsdf, log_odds"),
         ({"on": 1}, "expected bool"),
+        ({"place_mm": [1, 2]}, "expected 3 finite numbers"),
+        ({"place_mm": "abc"}, "expected 3 numbers"),
     ],
 )
 def test_bad_values_are_refused_with_their_reason(values: dict[str, object], message: str) -> None:

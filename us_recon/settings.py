@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from us_recon.errors import ConfigError
 
 T = TypeVar("T")
-Scalar = bool | int | float | str
+Value = bool | int | float | str | tuple[float, ...]
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -69,13 +69,15 @@ def from_mapping(cls: type[T], values: Mapping[str, Any] = _EMPTY) -> T:
     return cls(**{name: checked(known[name], value) for name, value in values.items()})
 
 
-def checked(item: Field[Any], value: Any) -> Scalar:
+def checked(item: Field[Any], value: Any) -> Value:
     """Return `value` in the field's own type, or say why it cannot be used.
 
     Raises:
         ConfigError: Wrong type, not finite, out of range or not one of the choices.
     """
     value = _as_type_of(item, value)
+    if isinstance(value, tuple):
+        return value
     choices = item.metadata.get("choices")
     if choices and value not in choices:
         raise ConfigError(f"{item.name} is {value!r}; expected one of {', '.join(choices)}")
@@ -93,6 +95,8 @@ def _as_type_of(item: Field[Any], value: Any) -> Any:
     if item.default is MISSING:
         return value
     wanted = type(item.default)
+    if wanted is tuple:
+        return _numbers(item, value)
     if wanted is float and isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
             raise ConfigError(f"{item.name} is {value}; expected a finite number")
@@ -102,3 +106,14 @@ def _as_type_of(item: Field[Any], value: Any) -> Any:
     raise ConfigError(
         f"{item.name} is {value!r} ({type(value).__name__}); expected {wanted.__name__}"
     )
+
+
+def _numbers(item: Field[Any], value: Any) -> tuple[float, ...]:
+    length = len(item.default)
+    try:
+        numbers = tuple(float(number) for number in value)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{item.name} is {value!r}; expected {length} numbers") from error
+    if len(numbers) != length or not all(map(math.isfinite, numbers)):
+        raise ConfigError(f"{item.name} is {value!r}; expected {length} finite numbers")
+    return numbers
