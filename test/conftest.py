@@ -1,13 +1,20 @@
 """Fixtures that every test shares, and the run-time check of array shapes."""
 
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 
+# The hook names its checker by module; this one accepts int where float is asked (PEP 484).
+checker = ModuleType("us_recon_type_checker")
+checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # type: ignore[attr-defined]
+sys.modules[checker.__name__] = checker
 # Before any module of the package is imported: annotations are then checked at every call.
-install_import_hook("us_recon", "type_checker.check")
+install_import_hook("us_recon", f"{checker.__name__}.check")
 
 ROOT = Path(__file__).parents[1]
 
