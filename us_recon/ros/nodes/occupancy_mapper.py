@@ -1,0 +1,148 @@
+"""The `occupancy_mapper` node: tracked ultrasound in, a growing surface out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from std_srvs.srv import Trigger
+from visualization_msgs.msg import Marker
+
+from us_recon.errors import UsReconError
+from us_recon.imaging.frame import TrackedFrame
+from us_recon.msg import MappingStatus
+from us_recon.occupancy.mapper import MapperSettings, OccupancyMapper
+from us_recon.pipeline.mapping import save_map_outputs
+from us_recon.ros import conversions, qos
+from us_recon.ros.consumer import FrameConsumer, run
+from us_recon.ros.mesh_marker import mesh_marker
+from us_recon.ros.parameters import declare_settings
+from us_recon.settings import setting
+
+BONE_RGBA = (0.93, 0.87, 0.73, 1.0)
+
+
+@dataclass(frozen=True)
+class MapperNodeSettings:
+    """What the node does with the surface."""
+
+    mesh_period_s: float = setting(
+        1.0, "Time between two publications of the mesh.", unit="s", minimum=0.05
+    )
+    output_dir: str = setting(
+        "", "Folder for mesh and map, written by `~/save` and at shutdown; empty writes nothing."
+    )
+
+
+class OccupancyMapperNode(FrameConsumer):
+    """Integrate each tracked frame into the map and publish the surface as a marker."""
+
+    def __init__(self) -> None:
+        """Declare parameters, subscribe and start the worker."""
+        super().__init__("occupancy_mapper")
+        self.settings = declare_settings(self, MapperNodeSettings)
+        self.mapper = OccupancyMapper(declare_settings(self, MapperSettings))
+        self._mapper_lock = Lock()  # between the worker and the services
+        self._labelled = 0
+        self._sources: set[str] = set()
+        self._meshed_frames = 0
+        self._vertices = self._triangles = 0
+        self._observed_mm3 = 0.0
+        self._mesh_publisher = self.create_publisher(Marker, "~/mesh", qos.LATCHED)
+        self._status_publisher = self.create_publisher(MappingStatus, "~/status", qos.STATUS)
+        self.create_service(Trigger, "~/save", self._on_save)
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        self.start(self.settings.mesh_period_s)
+
+    def work(self, frame: TrackedFrame) -> None:
+        """Integrate one frame."""
+        with self._mapper_lock:
+            result = self.mapper.integrate(frame)
+        self._labelled += frame.label is not None
+        self._sources.add(str(result.source))
+
+    def refresh(self) -> None:
+        """Extract the mesh and publish it, if frames came since the last time."""
+        if self.frames_used == self._meshed_frames:
+            return
+        self._meshed_frames = self.frames_used
+        with self._mapper_lock:
+            snapshot = self.mapper.snapshot()
+        self._vertices = len(snapshot.mesh.vertices_mm)
+        self._triangles = len(snapshot.mesh.triangles)
+        self._observed_mm3 = snapshot.observed_volume_mm3
+        self._mesh_publisher.publish(
+            mesh_marker(
+                snapshot.mesh.vertices_mm,
+                snapshot.mesh.triangles,
+                self.assembler_settings.world_frame,
+                conversions.time_message(self.newest_ns),
+                BONE_RGBA,
+            )
+        )
+
+    def publish_status(self) -> None:
+        """Publish counts, delays and what is missing."""
+        state, message = self._state()
+        self._status_publisher.publish(
+            MappingStatus(
+                header=conversions.header_message(
+                    self.newest_ns, self.assembler_settings.world_frame
+                ),
+                state=state,
+                message=message,
+                frames_labelled=self._labelled,
+                observed_volume=self._observed_mm3 * 1e-9,
+                vertices=self._vertices,
+                triangles=self._triangles,
+                surface_source=", ".join(sorted(self._sources)),
+                **self.count_fields(),
+            )
+        )
+
+    def stop(self) -> None:
+        """Finish the queue and keep what was mapped."""
+        super().stop()
+        if self.settings.output_dir and self.frames_used:
+            self._save()
+
+    def _state(self) -> tuple[int, str]:
+        waiting = self.source.waiting_message()
+        if self.stalled:
+            silent = f"no image for {self.consumer_settings.stall_after_s:g} s"
+            return MappingStatus.STATE_STALLED, waiting or silent
+        if self.frames_used == 0:
+            return MappingStatus.STATE_WAITING, waiting or "the first frame is being integrated"
+        return MappingStatus.STATE_MAPPING, f"{self.frames_used} frames in the map"
+
+    def _save(self) -> list[Path]:
+        with self._mapper_lock:
+            return save_map_outputs(self.mapper, Path(self.settings.output_dir))
+
+    def _on_save(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if not self.settings.output_dir:
+            response.message = "nothing was written: the parameter output_dir is empty"
+            return response
+        try:
+            written = self._save()
+        except (UsReconError, OSError) as error:
+            response.message = f"nothing was written: {error}"
+            return response
+        response.success = True
+        response.message = ", ".join(map(str, written))
+        return response
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        with self._mapper_lock:
+            self.mapper.reset()
+        response.success, response.message = True, "the map is empty"
+        return response
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until it is interrupted."""
+    return run(OccupancyMapperNode, args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
