@@ -1,0 +1,126 @@
+"""Bone without labels: a bright ridge with a shadow below it, smooth across the beams."""
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float32, Int64, UInt8
+
+from us_recon.imaging.probe import ProbeGeometry
+from us_recon.occupancy.bone_evidence import CAP, BoneEvidenceSettings, bone_evidence
+from us_recon.occupancy.brightness import (
+    Beams,
+    Calibration,
+    calibrate,
+    coarse_beams,
+    coarse_geometry,
+)
+from us_recon.occupancy.ridge_path import best_path
+from us_recon.occupancy.surface import BeamSurface, SurfaceSource
+from us_recon.settings import setting
+
+
+@dataclass(frozen=True)
+class BoneDetectorSettings:
+    """How finely and how strictly bone is looked for."""
+
+    beams: int = setting(128, "Beams looked at per image", minimum=8, maximum=1024)
+    step_mm: float = setting(0.15, "Sampling along a beam", unit="mm", minimum=0.05, maximum=1.0)
+    slope_cost: float = setting(
+        0.4, "Cost of a change of depth between beams", unit="1/mm", minimum=0.0, maximum=100.0
+    )
+    switch_cost: float = setting(
+        2.0, "Cost of a start or end of bone within the image", minimum=0.0, maximum=100.0
+    )
+    contact_level: float = setting(
+        0.15, "Mean brightness of a beam with contact, in tissue", minimum=0.0, maximum=1.0
+    )
+    evidence: BoneEvidenceSettings = field(default_factory=BoneEvidenceSettings)
+
+
+_REFINE_MM = 0.9
+_UPPER_SHARE = 0.6  # of a beam: below it a beam with contact may be dark for good reason
+
+
+def detect_bone(
+    image: UInt8[np.ndarray, "rows columns"],
+    geometry: ProbeGeometry,
+    settings: BoneDetectorSettings,
+    calibration: Calibration | None = None,
+) -> tuple[BeamSurface, Calibration]:
+    """Find the bone surface in one image.
+
+    The surface is the brightest echo along each beam that the best path across the beams passes.
+
+    Args:
+        image: Brightness in MF orientation.
+        geometry: Geometry of the image.
+        settings: How finely and strictly to look.
+        calibration: Result of the frame before, None for the first of a recording.
+
+    Returns:
+        The surface, and the calibration with this frame in it.
+
+    Raises:
+        InputError: The image has another size than the geometry.
+    """
+    coarse = coarse_geometry(geometry, settings.beams, settings.step_mm)
+    beams = coarse_beams(image, geometry, coarse)
+    calibration = calibrate(beams, coarse.sample_step_mm, calibration)
+    brightness = calibration.brightness(beams)
+    ridge = cv2.GaussianBlur(brightness, (0, 0), sigmaX=1.0, sigmaY=1.0)
+    evidence = bone_evidence(brightness, ridge, calibration, coarse, settings.evidence)
+    contact = _contact(brightness, settings.contact_level)
+    evidence[~contact] = -CAP - settings.evidence.threshold
+    path = best_path(evidence, settings.slope_cost * coarse.sample_step_mm, settings.switch_cost)
+    surface = BeamSurface(
+        geometry=coarse,
+        depth_mm=_brightest_near(ridge, path.index, coarse),
+        confidence=path.margin / (path.margin + np.float32(CAP)),
+        contact=contact,
+        source=SurfaceSource.DETECTOR,
+    )
+    return surface, calibration
+
+
+class BoneDetector:
+    """Detect bone frame by frame and keep the recording's calibration."""
+
+    def __init__(self, settings: BoneDetectorSettings | None = None) -> None:
+        self.settings = settings or BoneDetectorSettings()
+        self.reset()
+
+    def __call__(
+        self, image: UInt8[np.ndarray, "rows columns"], geometry: ProbeGeometry
+    ) -> BeamSurface:
+        """Return the bone surface in the next image of the recording."""
+        if geometry != self._geometry:
+            self.reset()
+        surface, calibration = detect_bone(image, geometry, self.settings, self.calibration)
+        self._geometry, self.calibration = geometry, calibration
+        return surface
+
+    def reset(self) -> None:
+        """Forget the calibration, as before the first frame."""
+        self.calibration: Calibration | None = None
+        self._geometry: ProbeGeometry | None = None
+
+
+def _contact(brightness: Beams, level: float) -> Bool[np.ndarray, " beams"]:
+    upper = brightness[:, : max(1, round(brightness.shape[1] * _UPPER_SHARE))]
+    return np.asarray(upper.mean(axis=1) > level)
+
+
+def _brightest_near(
+    ridge: Beams, index: Int64[np.ndarray, " beams"], geometry: ProbeGeometry
+) -> Float32[np.ndarray, " beams"]:
+    """Return the depth of the brightest echo near each found sample, to a part of a sample."""
+    reach = round(_REFINE_MM / geometry.sample_step_mm)
+    near = np.clip(index[:, None] + np.arange(-reach, reach + 1), 1, ridge.shape[1] - 2)
+    beam = np.arange(len(index))
+    peak = near[beam, ridge[beam[:, None], near].argmax(axis=1)]
+    before, at, after = (ridge[beam, peak + offset] for offset in (-1, 0, 1))
+    bend = np.minimum(before - 2.0 * at + after, -1e-6)  # the vertex of a parabola through three
+    shift = np.clip(0.5 * (before - after) / bend, -0.5, 0.5)
+    depth_mm = (peak + shift) * geometry.sample_step_mm
+    return np.where(index >= 0, depth_mm, np.nan).astype(np.float32)
