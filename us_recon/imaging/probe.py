@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from math import ceil, cos, isfinite, radians, sin
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
@@ -101,7 +102,7 @@ class ProbeGeometry:
 
     @classmethod
     def linear(
-        cls, width_mm: float, depth_mm: float, width_px: int, height_px: int, **others: float
+        cls, width_mm: float, depth_mm: float, width_px: int, height_px: int, **others: Any
     ) -> "ProbeGeometry":
         """Return a linear array whose aperture and depth fill the image exactly."""
         return cls(
@@ -114,7 +115,7 @@ class ProbeGeometry:
             origin_y_px=-0.5,
             width_mm=width_mm,
             depth_mm=depth_mm,
-            **others,  # type: ignore[arg-type]
+            **others,
         )
 
     @classmethod
@@ -125,7 +126,7 @@ class ProbeGeometry:
         opening_deg: float,
         depth_mm: float,
         width_px: int,
-        **others: float,
+        **others: Any,
     ) -> "ProbeGeometry":
         """Return a convex or phased array, symmetric, with square pixels that hold the sector."""
         half = radians(opening_deg / 2.0)
@@ -144,7 +145,7 @@ class ProbeGeometry:
             angle_min_deg=-opening_deg / 2.0,
             angle_max_deg=opening_deg / 2.0,
             depth_mm=depth_mm,
-            **others,  # type: ignore[arg-type]
+            **others,
         )
 
     @property

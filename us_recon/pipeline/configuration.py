@@ -5,7 +5,7 @@ section may hold the settings of several dataclasses; each key belongs to exactl
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +62,29 @@ def _section(path: Path, section: str) -> Mapping[str, Any]:
             raise ConfigError(f"{path}: {name} holds no 'ros__parameters' mapping")
         parameters.update(node.get("ros__parameters", {}))
     return parameters
+
+
+def parameter_file(sections: Mapping[str, tuple[type[Any], ...]]) -> str:
+    """Return a parameter file that holds every setting at its default, with its help.
+
+    Args:
+        sections: Settings classes of each node.
+    """
+    lines: list[str] = []
+    for section, classes in sections.items():
+        lines += [f"{section}:", "  ros__parameters:"]
+        for cls in classes:
+            lines += [line for item in fields(cls) for line in _commented(item)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _commented(item: Field[Any]) -> list[str]:
+    metadata = item.metadata
+    unit = f" [{metadata['unit']}]" if metadata["unit"] else ""
+    low, high = metadata["minimum"], metadata["maximum"]
+    limits = [f"from {low}"] * (low is not None) + [f"to {high}"] * (high is not None)
+    bounds = f" ({' '.join(limits)})" if limits else ""
+    default = list(item.default) if isinstance(item.default, tuple) else item.default
+    value = yaml.safe_dump(default, default_flow_style=True).removesuffix("\n...\n").strip()
+    return [f"    # {metadata['help']}{unit}{bounds}", f"    {item.name}: {value}"]

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import rclpy
@@ -13,27 +12,11 @@ from us_recon.errors import UsReconError
 from us_recon.geometry.pose_buffer import NS_PER_S
 from us_recon.imaging.assembler import AssemblerSettings, DropReason
 from us_recon.imaging.frame import TrackedFrame
+from us_recon.pipeline.node_settings import ConsumerSettings, SourceSettings
 from us_recon.pipeline.statistics import StreamStatistics
-from us_recon.ros.frame_source import FrameSource, SourceSettings
+from us_recon.ros.frame_source import FrameSource
 from us_recon.ros.parameters import declare_settings
 from us_recon.ros.worker import Worker
-from us_recon.settings import setting
-
-
-@dataclass(frozen=True)
-class ConsumerSettings:
-    """Queue and status of a node that consumes frames."""
-
-    queue_frames: int = setting(
-        300, "Frames that may wait for the worker; beyond it the oldest is dropped.", minimum=1
-    )
-    status_period_s: float = setting(
-        1.0, "Time between two status messages.", unit="s", minimum=0.05
-    )
-    stall_after_s: float = setting(
-        3.0, "Time without an image after which the stream counts as stalled.", unit="s",
-        minimum=0.1,
-    )
 
 
 class FrameConsumer(Node, ABC):

@@ -1,7 +1,6 @@
 """Subscriptions to images, poses, labels and geometry, and the assembler they feed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
@@ -15,30 +14,11 @@ from us_recon.imaging.events import AcquisitionEvent, PoseEvent
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.io.wire import pose_from_pose_stamped, poses_from_tf
 from us_recon.msg import ProbeGeometry
+from us_recon.pipeline.node_settings import SourceSettings
 from us_recon.ros import conversions, qos
-from us_recon.settings import setting
 
 _RESTART_AFTER_NS = NS_PER_S
 """An image this much older than the newest one means that a recording started again."""
-
-
-@dataclass(frozen=True)
-class SourceSettings:
-    """Which topics a node listens to, and how."""
-
-    pose_source: str = setting(
-        "tf", "Where probe poses come from: tf, or PoseStamped on `probe_pose`.",
-        choices=("tf", "topic"),
-    )
-    probe_frame: str = setting(
-        "probe", "Frame of the tracked body, for poses that come as PoseStamped."
-    )
-    reliable_images: bool = setting(
-        False, "Ask for every image (replays); otherwise late images may be lost (sensors)."
-    )
-    image_queue: int = setting(
-        30, "Images the middleware keeps for a busy node.", minimum=1, maximum=10_000
-    )
 
 
 class FrameSource:

@@ -1,7 +1,6 @@
 """The `occupancy_mapper` node: tracked ultrasound in, a growing surface out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
@@ -13,25 +12,13 @@ from us_recon.imaging.frame import TrackedFrame
 from us_recon.msg import MappingStatus
 from us_recon.occupancy.mapper import MapperSettings, OccupancyMapper
 from us_recon.pipeline.mapping import save_map_outputs
+from us_recon.pipeline.node_settings import MapperNodeSettings
 from us_recon.ros import conversions, qos
 from us_recon.ros.consumer import FrameConsumer, run
 from us_recon.ros.mesh_marker import mesh_marker
 from us_recon.ros.parameters import declare_settings
-from us_recon.settings import setting
 
 BONE_RGBA = (0.93, 0.87, 0.73, 1.0)
-
-
-@dataclass(frozen=True)
-class MapperNodeSettings:
-    """What the node does with the surface."""
-
-    mesh_period_s: float = setting(
-        1.0, "Time between two publications of the mesh.", unit="s", minimum=0.05
-    )
-    output_dir: str = setting(
-        "", "Folder for mesh and map, written by `~/save` and at shutdown; empty writes nothing."
-    )
 
 
 class OccupancyMapperNode(FrameConsumer):

@@ -1,0 +1,101 @@
+"""Settings of the nodes themselves: their topics, queues, periods and files.
+
+They stand here, without ROS, so that parameter files can be written, read and checked offline.
+"""
+
+from dataclasses import dataclass
+
+from us_recon.settings import setting
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """Which topics a node listens to, and how."""
+
+    pose_source: str = setting(
+        "tf",
+        "Where probe poses come from: tf, or PoseStamped on `probe_pose`.",
+        choices=("tf", "topic"),
+    )
+    probe_frame: str = setting(
+        "probe", "Frame of the tracked body, for poses that come as PoseStamped."
+    )
+    reliable_images: bool = setting(
+        False, "Ask for every image (replays); otherwise late images may be lost (sensors)."
+    )
+    image_queue: int = setting(
+        30, "Images the middleware keeps for a busy node.", minimum=1, maximum=10_000
+    )
+
+
+@dataclass(frozen=True)
+class ConsumerSettings:
+    """Queue and status of a node that consumes frames."""
+
+    queue_frames: int = setting(
+        300, "Frames that may wait for the worker; beyond it the oldest is dropped.", minimum=1
+    )
+    status_period_s: float = setting(1.0, "Time between two status messages.", unit="s", minimum=0.05)
+    stall_after_s: float = setting(
+        3.0,
+        "Time without an image after which the stream counts as stalled.",
+        unit="s",
+        minimum=0.1,
+    )
+
+
+@dataclass(frozen=True)
+class MapperNodeSettings:
+    """What the mapper node does with the surface."""
+
+    mesh_period_s: float = setting(
+        1.0, "Time between two publications of the mesh.", unit="s", minimum=0.05
+    )
+    output_dir: str = setting(
+        "", "Folder for mesh and map, written by `~/save` and at shutdown; empty writes nothing."
+    )
+
+
+@dataclass(frozen=True)
+class RegistrationNodeSettings:
+    """What the registration node registers, from where, and how often."""
+
+    mri_file: str = setting("", "Preoperative MRI (NIfTI, .mha or .nrrd).")
+    mri_frame: str = setting("mri", "Frame of the MRI (RAS+, the scanner's millimetres).")
+    parent_frame: str = setting(
+        "", "Parent of the MRI in tf: a tracked `patient`, for instance; empty is the world."
+    )
+    initial_from: str = setting(
+        "topic",
+        "Where the first guess comes from: PoseStamped on `~/initial_pose`, or the parameters.",
+        choices=("topic", "parameters"),
+    )
+    initial_translation_m: tuple[float, ...] = setting(
+        (0.0, 0.0, 0.0), "Origin of the MRI in the world.", unit="m"
+    )
+    initial_rotation_rpy_rad: tuple[float, ...] = setting(
+        (0.0, 0.0, 0.0), "Roll, pitch, yaw of the MRI in the world.", unit="rad"
+    )
+    register_every_frames: int = setting(
+        10, "New frames between two attempts.", minimum=1, maximum=100_000
+    )
+    expected_period_s: float = setting(
+        0.5, "Time between two expected images.", unit="s", minimum=0.02
+    )
+
+
+@dataclass(frozen=True)
+class CellNodeSettings:
+    """The virtual cell that the simulator node plays."""
+
+    scene: str = setting("spine", "Virtual patient.", choices=("spine", "brain"))
+    probe: str = setting("convex", "Virtual probe.", choices=("linear", "convex", "phased"))
+    seed: int = setting(0, "Seed of patient, speckle and tracking noise.", minimum=0)
+    rate: float = setting(1.0, "Speed of the sweep.", minimum=0.05, maximum=20.0)
+    loop: bool = setting(False, "Start the sweep again when it ends.")
+    wait_for_subscribers: int = setting(
+        0, "Readers of the images to wait for before the sweep starts.", minimum=0
+    )
+    truth_dir: str = setting(
+        "", "Folder that gets the true mesh, transforms and MRI; empty writes none."
+    )
