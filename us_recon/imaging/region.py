@@ -88,3 +88,6 @@ class ImageRegion:
         """Return first column, first row, last column, last row of the clip rectangle."""
         column, row, width, height = self.clip_px or (0, 0, width_px, height_px)
         return column, row, min(column + width, width_px) - 1, min(row + height, height_px) - 1
+
+
+WHOLE_IMAGE = ImageRegion()

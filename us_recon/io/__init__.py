@@ -1,0 +1,1 @@
+"""Files in and out: bags, PLUS sequences, NIfTI, MetaImage and NRRD volumes."""
