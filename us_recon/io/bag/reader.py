@@ -48,7 +48,20 @@ class RejectedMessage:
 
     stamp_ns: int
     topic: str
+    role: str
     problem: str
+
+    def count_in(self, assembler: FrameAssembler) -> None:
+        """Count the message among what the assembler could not use."""
+        if self.role == "image":
+            assembler.images_received += 1
+        reasons = {
+            "geometry": DropReason.NO_GEOMETRY,
+            "image": DropReason.IMAGE_FORMAT,
+            "label": DropReason.IMAGE_FORMAT,
+        }
+        reason = reasons.get(self.role, DropReason.POSE_INVALID)
+        assembler.drop(reason, f"{self.topic}: {self.problem}")
 
 
 class RawMessage(NamedTuple):
@@ -136,17 +149,17 @@ class BagReader:
         role = self._roles[connection.topic]
         try:
             message = self._store.deserialize_cdr(data, connection.msgtype)
-            yield from _events_of(role, message, connection.msgtype, self.topics.pose_child)
+            yield from _events_of(role, message, connection.msgtype, self.topics.pose_child_frame)
         except InputError as error:
-            yield RejectedMessage(log_ns, connection.topic, str(error))
+            yield RejectedMessage(log_ns, connection.topic, role, str(error))
         except (SerdeError, AssertionError, ValueError, IndexError, struct.error) as error:
             problem = f"a {connection.msgtype} of {len(data)} bytes cannot be decoded: {error!r}"
-            yield RejectedMessage(log_ns, connection.topic, problem)
+            yield RejectedMessage(log_ns, connection.topic, role, problem)
 
     def _find_roles(self) -> dict[str, str]:
         if sum(connection.msgcount for connection in self._reader.connections) == 0:
             raise InputError(f"{self.path} holds no message; the recording was empty")
-        roles = {getattr(self.topics, role): role for role in _READ_ORDER}
+        roles = {getattr(self.topics, f"{role}_topic"): role for role in _READ_ORDER}
         roles.pop("", None)
         found = {c.topic: c.msgtype for c in self._reader.connections if c.topic in roles}
         for topic, typename in found.items():
@@ -180,10 +193,13 @@ def frames_from_bag(
     with BagReader(path, topics) as bag:
         if not bag.has_images:
             names = ", ".join(sorted({connection.topic for connection in bag.connections}))
-            raise InputError(f"{path} has no topic {topics.image!r} of images; it has {names}")
+            raise InputError(
+                f"{path} has no topic {topics.image_topic!r} of images; it has {names}; "
+                "give --image-topic"
+            )
         for event in bag.events():
             if isinstance(event, RejectedMessage):
-                assembler.drop(DropReason.IMAGE_FORMAT, f"{event.topic}: {event.problem}")
+                event.count_in(assembler)
             else:
                 yield from assembler.push(event)
         yield from assembler.finish()
@@ -216,16 +232,15 @@ def _events_of(
 def _typestore_of(connections: list[Connection]) -> Typestore:
     """Return the ROS 2 types with the definitions the bag itself brings."""
     store = get_typestore(Stores.ROS2_KILTED)
-    parsers = {
-        MessageDefinitionFormat.MSG: get_types_from_msg,
-        MessageDefinitionFormat.IDL: lambda text, _: get_types_from_idl(text),
-    }
     for connection in connections:
         definition = connection.msgdef
-        if connection.msgtype in store.fielddefs or definition.format not in parsers:
+        if connection.msgtype in store.fielddefs or not definition.data:
             continue
         try:
-            types = parsers[definition.format](definition.data, connection.msgtype)
+            if definition.format is MessageDefinitionFormat.IDL:
+                types = get_types_from_idl(definition.data)
+            else:
+                types = get_types_from_msg(definition.data, connection.msgtype)
             store.register({name: t for name, t in types.items() if name not in store.fielddefs})
         except TypesysError:
             continue  # a topic of no interest here; one that matters fails with its own message

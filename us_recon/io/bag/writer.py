@@ -99,18 +99,22 @@ class _EventWriter:
         match event:
             case ImageEvent():
                 fields = wire.image_to_fields(event.image, stamp_ns, event.frame_id)
-                self._send(self._topics.image, messages.IMAGE, stamp_ns, fields)
+                self._send(self._topics.image_topic, messages.IMAGE, stamp_ns, fields)
             case LabelEvent():
                 fields = wire.image_to_fields(event.label, stamp_ns, event.frame_id)
-                self._send(self._topics.label, messages.IMAGE, stamp_ns, fields)
+                self._send(self._topics.label_topic, messages.IMAGE, stamp_ns, fields)
             case PoseEvent():
-                topic = self._topics.tf_static if event.static else self._topics.tf
+                topic = self._topics.tf_static_topic if event.static else self._topics.tf_topic
                 fields = {"transforms": [wire.pose_to_transform_stamped_fields(event)]}
-                self._send(topic, messages.TF, stamp_ns, fields, latched=event.static)
+                self._send(
+                    topic, messages.TF, stamp_ns, fields, qos=_qos(100, latched=event.static)
+                )
             case GeometryEvent():
                 fields = wire.probe_geometry_to_fields(event.geometry, stamp_ns, "transducer")
-                topic = self._topics.geometry
-                self._send(topic, messages.PROBE_GEOMETRY, stamp_ns, fields, latched=True)
+                topic = self._topics.geometry_topic
+                self._send(
+                    topic, messages.PROBE_GEOMETRY, stamp_ns, fields, qos=_qos(1, latched=True)
+                )
 
     def _send(
         self,
@@ -118,11 +122,14 @@ class _EventWriter:
         typename: str,
         stamp_ns: int,
         fields: dict[str, Any],
-        latched: bool = False,
+        qos: Qos | None = None,
     ) -> None:
         if topic not in self._connections:
             self._connections[topic] = self._bag.add_connection(
-                topic, typename, typestore=self._store, offered_qos_profiles=[_qos(latched)]
+                topic,
+                typename,
+                typestore=self._store,
+                offered_qos_profiles=[qos or _qos(10, latched=False)],
             )
         message = messages.make_message(self._store, typename, fields)
         data = self._store.serialize_cdr(message, typename)
@@ -130,10 +137,10 @@ class _EventWriter:
         self.counts[topic] += 1
 
 
-def _qos(latched: bool) -> Qos:
+def _qos(depth: int, latched: bool) -> Qos:
     return Qos(
         history=QosHistory.KEEP_LAST,
-        depth=1 if latched else 100,
+        depth=depth,
         reliability=QosReliability.RELIABLE,
         durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
         deadline=_FOREVER,

@@ -152,7 +152,7 @@ def _scan_conversion(path: Path, element: ET.Element) -> ScanConversion:
 
 def _reconstruction(path: Path, element: ET.Element) -> Reconstruction:
     def values(name: str, count: int, default: str) -> list[float]:
-        return numbers(path, name, element.get(name, default), count).tolist()
+        return [float(value) for value in numbers(path, name, element.get(name, default), count)]
 
     spacing = values("OutputSpacing", 3, "0.5 0.5 0.5")
     if max(spacing) - min(spacing) > 1e-9:

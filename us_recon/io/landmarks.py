@@ -1,0 +1,51 @@
+"""Landmark pairs in MNI tag point files (``.tag``)."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from us_recon.errors import InputError
+
+
+def read_tag_pairs(
+    path: Path | str,
+) -> tuple[Float64[np.ndarray, "n 3"], Float64[np.ndarray, "n 3"]]:
+    """Read corresponding points of two volumes, in mm of each volume's world.
+
+    Format: "MNI Tag Point File" with two volumes; each line of points holds x y z in the first,
+    x y z in the second, then optional weights and a quoted label.
+
+    Returns:
+        Points in the first and in the second volume.
+
+    Raises:
+        InputError: Not a tag file of two volumes, or a line does not hold six numbers.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as a tag file: {error}") from error
+    if not text.startswith("MNI Tag Point File"):
+        raise InputError(f"{path} is not an MNI tag point file: it begins with {text[:30]!r}")
+    volumes = re.search(r"Volumes\s*=\s*(\d+)\s*;", text)
+    points = re.search(r"Points\s*=([^;]*);?", text)
+    if volumes is None or points is None or volumes[1] != "2":
+        raise InputError(f"{path}: expected 'Volumes = 2;' and 'Points = ...;'")
+    rows = []
+    for line in points[1].splitlines():
+        fields = re.sub(r'"[^"]*"', "", line.partition("%")[0]).split()
+        if not fields:
+            continue
+        try:
+            rows.append([float(value) for value in fields[:6]])
+        except ValueError:
+            rows.append([])
+        if len(rows[-1]) != 6 or not np.all(np.isfinite(rows[-1])):
+            raise InputError(f"{path}: {line.strip()!r} does not begin with six numbers")
+    if not rows:
+        raise InputError(f"{path} holds no point")
+    pairs = np.array(rows)
+    return pairs[:, :3], pairs[:, 3:]
