@@ -33,14 +33,22 @@ def test_buffer_refuses_a_gap_and_a_turn() -> None:
     assert buffer.lookup(int(1.15 * S)).status is PoseStatus.TURN
 
 
-def test_buffer_forgets_the_oldest_and_keeps_the_first_of_a_stamp() -> None:
+def test_buffer_forgets_what_comes_after_a_time() -> None:
+    buffer = PoseBuffer(PoseLimits(max_gap_s=10.0))
+    for stamp_s in (0, 1, 2, 3):
+        buffer.add(stamp_s * S, at(stamp_s))
+    buffer.forget_after(S)
+    assert len(buffer) == 2 and buffer.newest_ns == S
+
+
+def test_buffer_forgets_the_oldest_and_keeps_the_last_of_a_stamp() -> None:
     buffer = PoseBuffer(PoseLimits(max_gap_s=10.0, capacity=2))
     for stamp_s in (0, 1, 2):
         buffer.add(stamp_s * S, at(stamp_s))
     buffer.add(2 * S, at(99.0))
     assert len(buffer) == 2
     assert buffer.lookup(0).status is PoseStatus.TOO_OLD
-    np.testing.assert_array_equal(buffer.lookup(2 * S).T, at(2.0))
+    np.testing.assert_array_equal(buffer.lookup(2 * S).T, at(99.0))
 
 
 def test_tree_composes_a_robot_chain_at_one_time() -> None:

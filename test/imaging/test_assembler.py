@@ -144,7 +144,7 @@ def test_a_label_without_image_and_one_of_another_size_are_counted() -> None:
 def test_restart_forgets_times_but_not_the_calibration() -> None:
     made = assembler()
     feed(made, pose(5.0, 1.0), pose(5.1, 1.0), image(5.05))
-    made.restart()
+    made.restart(1 * S)
     frames = feed(made, pose(1.0, 3.0), pose(1.1, 3.0), image(1.05))
     np.testing.assert_allclose(frames[0].T_world_transducer[:3, 3], [3.0, 7.0, 5.0])
     assert made.restarts == 1

@@ -62,7 +62,6 @@ class Graph:
 
     def publish(self, event: AcquisitionEvent, frame_id: str = "transducer") -> None:
         """Publish an event as the message that carries it."""
-        from geometry_msgs.msg import TransformStamped  # noqa: F401 - part of the message
         from sensor_msgs.msg import Image
         from tf2_msgs.msg import TFMessage
 
@@ -85,11 +84,12 @@ class Graph:
                 self.send("ultrasound/label", Image, message, qos.stream(True, 100))
 
     def send(self, topic: str, message_type: type, message: Any, profile: Any) -> None:
-        """Publish a message; the first on a topic waits until somebody listens."""
+        """Publish a message; the first on a topic waits until every node under test listens."""
+        readers = len(self._added)
         if topic not in self._publishers:
             self._publishers[topic] = self.node.create_publisher(message_type, topic, profile)
             publisher = self._publishers[topic]
-            self.wait(lambda: publisher.get_subscription_count() > 0, f"a reader of {topic}")
+            self.wait(lambda: publisher.get_subscription_count() >= readers, f"readers of {topic}")
         self._publishers[topic].publish(message)
 
     def wait(self, holds: Callable[[], object], what: str, timeout_s: float = 20.0) -> None:
@@ -101,6 +101,17 @@ class Graph:
             if time.monotonic() > deadline:
                 pytest.fail(f"waited {timeout_s} s for {what}")
             time.sleep(0.01)
+
+    def readers(self, topic: str) -> int:
+        """Return how many subscriptions a topic of the test has."""
+        return int(self._publishers[topic].get_subscription_count())
+
+    def wait_for_error(self, message: str, timeout_s: float = 20.0) -> None:
+        """Wait until a node raised an error that holds a message."""
+        deadline = time.monotonic() + timeout_s
+        while not self.errors and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert self.errors and message in str(self.errors[0])
 
     def close(self) -> None:
         """Stop everything."""

@@ -1,6 +1,6 @@
 """Time-stamped poses, looked up by interpolation and never by guessing."""
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -74,18 +74,19 @@ class PoseBuffer:
         return self._stamps_ns[-1] if self._stamps_ns else None
 
     def add(self, stamp_ns: int, T: Float64[np.ndarray, "4 4"]) -> None:
-        """Store a pose; out of order is fine, and the first pose of a stamp stays."""
-        if stamp_ns in self._poses:
-            return
-        insort(self._stamps_ns, stamp_ns)
+        """Store a pose; out of order is fine, and the last pose of a stamp counts."""
+        if stamp_ns not in self._poses:
+            insort(self._stamps_ns, stamp_ns)
         self._poses[stamp_ns] = T
         while len(self._stamps_ns) > self.limits.capacity:
             del self._poses[self._stamps_ns.pop(0)]
 
-    def clear(self) -> None:
-        """Forget all poses."""
-        self._stamps_ns.clear()
-        self._poses.clear()
+    def forget_after(self, stamp_ns: int) -> None:
+        """Forget the poses that are newer than a time."""
+        first = bisect_right(self._stamps_ns, stamp_ns)
+        for newer in self._stamps_ns[first:]:
+            del self._poses[newer]
+        del self._stamps_ns[first:]
 
     def lookup(self, stamp_ns: int) -> PoseLookup:
         """Return the pose at a time, or the reason why there is none."""
@@ -152,10 +153,10 @@ class TransformTree:
         self._static.pop(child, None)
         self._moving.setdefault(child, PoseBuffer(self.limits)).add(stamp_ns, T)
 
-    def clear_moving(self) -> None:
-        """Forget the history of every moving transform, keep the static ones."""
+    def forget_after(self, stamp_ns: int) -> None:
+        """Forget the moving transforms that are newer than a time."""
         for buffer in self._moving.values():
-            buffer.clear()
+            buffer.forget_after(stamp_ns)
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> PoseLookup:
         """Return `T_target_source` at a time, or the reason why there is none."""

@@ -138,14 +138,17 @@ class FrameAssembler:
         self.drops[reason] += 1
         self.details[reason] = detail
 
-    def restart(self) -> None:
-        """Forget times: waiting images, labels and moving poses. Called when time runs back."""
+    def restart(self, stamp_ns: int) -> None:
+        """Go back to a time: forget waiting images, labels, and the poses after it.
+
+        Poses up to a second later are kept: those of the new pass may come before its images.
+        """
         for _ in range(len(self._pending)):
             self.drop(DropReason.POSE_MISSING, "time ran backwards while an image waited")
         self._pending.clear()
         self._labels.clear()
         self._newest_image_ns = None
-        self.tree.clear_moving()
+        self.tree.forget_after(stamp_ns + NS_PER_S)
         self.restarts += 1
 
     def _take_pose(self, event: PoseEvent) -> None:

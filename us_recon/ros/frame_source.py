@@ -129,7 +129,7 @@ class FrameSource:
             return
         newest = self._newest_image_ns
         if newest is not None and event.stamp_ns < newest - _RESTART_AFTER_NS:
-            self._node.get_logger().warning("image time ran backwards: poses are forgotten")
-            self.assembler.restart()
+            self._node.get_logger().warning("image time ran backwards: a recording started again")
+            self.assembler.restart(event.stamp_ns)
         self._newest_image_ns = event.stamp_ns
         self._push(event)
