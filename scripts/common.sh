@@ -35,7 +35,8 @@ with_progress() {
         sleep 1
         seconds=$((seconds + 1))
         [ $((seconds % 10)) -eq 0 ] || continue
-        last=$(grep -aE '^(Collecting|Installing|Starting|Finished)' "$log" | tail -n 1 | cut -c 1-70)
+        last=$(grep -aE '^(Collecting|Installing|Starting|Finished)' "$log" | tail -n 1 |
+            sed 's/ (from.*//; s/packages:.*/packages/')
         printf '   %3d s  %s\n' "$seconds" "$last"
     done
     if ! wait "$job"; then

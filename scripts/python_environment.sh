@@ -19,7 +19,7 @@ fi
 install() {
     log=$work/log/$1.log
     shift
-    with_progress "$log" "$venv/bin/python" -m pip install --progress-bar off \
+    with_progress "$log" "$venv/bin/python" -m pip install --no-compile --progress-bar off \
         --disable-pip-version-check --constraint "$root/constraints.txt" "$@"
 }
 

@@ -36,8 +36,16 @@ case ":\${PYTHONPATH:-}:" in
     *) export PYTHONPATH="\$us_recon_root\${PYTHONPATH:+:\$PYTHONPATH}" ;;
 esac
 
-# Fast DDS: a shared-memory segment that holds several images.
-export FASTDDS_DEFAULT_PROFILES_FILE="\$us_recon_root/config/fastdds.xml"
+# Fast DDS: a shared-memory segment that holds many images; fewer where /dev/shm has no room for
+# such a segment in each process (containers often have 64 MiB in all).
+us_recon_room=\$(df -kP /dev/shm 2>/dev/null | awk 'END { print \$4 }')
+if [ "\${us_recon_room:-0}" -ge 524288 ]; then
+    export FASTDDS_DEFAULT_PROFILES_FILE="\$us_recon_root/config/fastdds.xml"
+else
+    export FASTDDS_DEFAULT_PROFILES_FILE="\$us_recon_root/.ros/fastdds_small.xml"
+fi
+unset us_recon_room
 unset us_recon_root
 END
 mv "$root/env.sh.new" "$root/env.sh"
+sed 's/33554432/4194304/' "$root/config/fastdds.xml" >"$work/fastdds_small.xml"
