@@ -94,16 +94,20 @@ class BoneDetector:
         self, image: UInt8[np.ndarray, "rows columns"], geometry: ProbeGeometry
     ) -> BeamSurface:
         """Return the bone surface in the next image of the recording."""
-        if geometry != self._geometry:
+        if geometry != self.geometry:
             self.reset()
         surface, calibration = detect_bone(image, geometry, self.settings, self.calibration)
-        self._geometry, self.calibration = geometry, calibration
+        self.resume(geometry, calibration)
         return surface
 
     def reset(self) -> None:
         """Forget the calibration, as before the first frame."""
+        self.geometry: ProbeGeometry | None = None
         self.calibration: Calibration | None = None
-        self._geometry: ProbeGeometry | None = None
+
+    def resume(self, geometry: ProbeGeometry, calibration: Calibration) -> None:
+        """Go on from a calibration that was made with images of this geometry."""
+        self.geometry, self.calibration = geometry, calibration
 
 
 def _contact(brightness: Beams, level: float) -> Bool[np.ndarray, " beams"]:

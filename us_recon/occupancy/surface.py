@@ -15,6 +15,7 @@ class SurfaceSource(StrEnum):
 
     LABEL = "label"
     DETECTOR = "detector"
+    NONE = "none"
 
 
 @dataclass(frozen=True, eq=False)

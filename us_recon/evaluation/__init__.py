@@ -1,0 +1,1 @@
+"""How good a result is, and pictures and reports of it."""

@@ -1,0 +1,222 @@
+"""The occupancy mapper: tracked frames in, a surface out; the same object online and offline."""
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from us_recon.imaging.frame import TrackedFrame
+from us_recon.occupancy.block_grid import BYTES_PER_BLOCK, BlockGrid
+from us_recon.occupancy.bone_detector import BoneDetector, BoneDetectorSettings
+from us_recon.occupancy.bone_evidence import BoneEvidenceSettings
+from us_recon.occupancy.labels import label_surface
+from us_recon.occupancy.map_files import MapRecord, read_map, write_map
+from us_recon.occupancy.maps import SurfaceMap
+from us_recon.occupancy.mesh import Mesh
+from us_recon.occupancy.mesh_tools import without_small_parts
+from us_recon.occupancy.surface import BeamSurface, SurfaceSource
+from us_recon.occupancy.tsdf import TsdfMap, TsdfSettings
+from us_recon.occupancy.voxels import LogOddsMap, LogOddsSettings
+from us_recon.settings import from_mapping, setting
+
+
+class MapMethod(StrEnum):
+    """How surfaces are fused."""
+
+    TSDF = "tsdf"
+    LOG_ODDS = "log_odds"
+
+
+@dataclass(frozen=True)
+class MapperSettings:
+    """Settings of the occupancy mapper."""
+
+    method: str = setting(
+        "tsdf", "How surfaces are fused", choices=tuple(str(method) for method in MapMethod)
+    )
+    surfaces: str = setting(
+        "auto",
+        "Where surfaces come from: auto takes the label where there is one, else the detector",
+        choices=("auto", "label", "detector"),
+    )
+    spacing_mm: float = setting(1.0, "Edge of a voxel", unit="mm", minimum=0.2, maximum=10.0)
+    half_thickness_mm: float = setting(
+        3.0, "How far a frame speaks for voxels off its plane", unit="mm", minimum=0.1, maximum=20.0
+    )
+    truncation_mm: float = setting(
+        3.0, "Reach of a surface in front of and behind it", unit="mm", minimum=0.5, maximum=20.0
+    )
+    min_weight: float = setting(
+        0.1, "Weight of observations that a voxel needs for a surface", minimum=0.0, maximum=1000.0
+    )
+    min_part_mm2: float = setting(
+        30.0, "Smaller separate parts of the mesh are dropped", unit="mm^2", minimum=0.0
+    )
+    bone_threshold: float = setting(
+        1.7, "Evidence that the detector needs for bone", minimum=0.0, maximum=10.0
+    )
+    bone_min_depth_mm: float = setting(
+        4.0, "The detector sees no bone above this depth", unit="mm", minimum=0.0, maximum=200.0
+    )
+    max_memory_mb: int = setting(
+        256, "Memory for voxels; a map that is full stops growing", unit="MiB", minimum=1
+    )
+
+    def detector(self) -> BoneDetectorSettings:
+        """Return the settings of the bone detector."""
+        evidence = BoneEvidenceSettings(
+            threshold=self.bone_threshold, min_depth_mm=self.bone_min_depth_mm
+        )
+        return BoneDetectorSettings(evidence=evidence)
+
+    def new_map(self) -> SurfaceMap:
+        """Return an empty map."""
+        grid = BlockGrid(self.spacing_mm, (self.max_memory_mb << 20) // BYTES_PER_BLOCK)
+        if self.method == MapMethod.LOG_ODDS:
+            return LogOddsMap(
+                grid,
+                LogOddsSettings(
+                    ramp_mm=0.5 * self.truncation_mm,
+                    wall_mm=self.truncation_mm,
+                    half_thickness_mm=self.half_thickness_mm,
+                    min_weight=self.min_weight,
+                ),
+            )
+        return TsdfMap(
+            grid,
+            TsdfSettings(
+                truncation_mm=self.truncation_mm,
+                half_thickness_mm=self.half_thickness_mm,
+                min_weight=self.min_weight,
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class IntegrationResult:
+    """What one frame did to the map.
+
+    Attributes:
+        source: What its surface was taken from.
+        beams: Beams that show a surface.
+        voxels: Voxels that changed.
+    """
+
+    source: SurfaceSource
+    beams: int
+    voxels: int
+
+
+@dataclass(frozen=True, eq=False)
+class MapSnapshot:
+    """The map at one moment.
+
+    Attributes:
+        mesh: Its surface; empty as long as there is none.
+        frames: Frames integrated.
+        frames_with_surface: Those of them that showed a surface.
+        observed_volume_mm3: Volume of the voxels that were observed.
+        full: Whether voxels were refused for want of memory.
+        message: Why there is no surface, or that the map is full; empty where all is well.
+    """
+
+    mesh: Mesh
+    frames: int
+    frames_with_surface: int
+    observed_volume_mm3: float
+    full: bool
+    message: str
+
+
+class OccupancyMapper:
+    """Fuse the surfaces of tracked frames into a map.
+
+    The result depends on the frames and their order alone.
+    """
+
+    def __init__(self, settings: MapperSettings | None = None) -> None:
+        self.settings = settings or MapperSettings()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._map = self.settings.new_map()
+        self._detector = BoneDetector(self.settings.detector())
+        self._frames = self._frames_with_surface = 0
+
+    def integrate(self, frame: TrackedFrame) -> IntegrationResult:
+        """Take one frame into the map.
+
+        Raises:
+            InputError: Image or label have another size than the frame's geometry.
+        """
+        self._frames += 1
+        surface = self.surface(frame)
+        if surface is None:
+            return IntegrationResult(SurfaceSource.NONE, 0, 0)
+        beams = int(surface.found.sum())
+        self._frames_with_surface += beams > 0
+        return IntegrationResult(surface.source, beams, self._map.integrate(frame, surface))
+
+    def surface(self, frame: TrackedFrame) -> BeamSurface | None:
+        """Return the surface that the frame shows, None where its source is not to be used.
+
+        The detector's calibration takes the frame in.
+        """
+        if frame.label is not None and self.settings.surfaces != "detector":
+            return label_surface(frame.label, frame.geometry)
+        if self.settings.surfaces == "label":
+            return None
+        return self._detector(frame.image, frame.geometry)
+
+    def snapshot(self) -> MapSnapshot:
+        """Extract the surface."""
+        mesh = without_small_parts(self._map.extract_mesh(), self.settings.min_part_mm2)
+        grid = self._map.grid
+        full = grid.refused_blocks > 0
+        return MapSnapshot(
+            mesh=mesh,
+            frames=self._frames,
+            frames_with_surface=self._frames_with_surface,
+            observed_volume_mm3=grid.observed_voxels() * grid.spacing_mm**3,
+            full=full,
+            message=self._message(mesh, full),
+        )
+
+    def save(self, path: Path | str) -> None:
+        """Write map and calibration to one file, whole or not at all (see `load`)."""
+        record = MapRecord(
+            settings=asdict(self.settings),
+            frames=self._frames,
+            frames_with_surface=self._frames_with_surface,
+            grid=self._map.grid.arrays(),
+            geometry=self._detector.geometry,
+            calibration=self._detector.calibration,
+        )
+        write_map(record, Path(path))
+
+    @classmethod
+    def load(cls, path: Path | str) -> "OccupancyMapper":
+        """Return the mapper that `save` wrote; scanning goes on from there.
+
+        Raises:
+            InputError: The file is not a map, or of a version that cannot be read.
+            ConfigError: Its settings are not valid.
+        """
+        record = read_map(Path(path))
+        mapper = cls(from_mapping(MapperSettings, record.settings))
+        mapper._map.grid.restore(record.grid)
+        mapper._frames, mapper._frames_with_surface = record.frames, record.frames_with_surface
+        if record.geometry is not None and record.calibration is not None:
+            mapper._detector.resume(record.geometry, record.calibration)
+        return mapper
+
+    def _message(self, mesh: Mesh, full: bool) -> str:
+        if full:
+            return f"the map is full ({self.settings.max_memory_mb} MiB); raise max_memory_mb"
+        if not mesh.is_empty:
+            return ""
+        if self._frames == 0:
+            return "no frame yet"
+        if self._frames_with_surface == 0:
+            return f"none of {self._frames} frames shows a surface"
+        return "too little surface yet"

@@ -1,0 +1,66 @@
+"""Cleaning and decimation of meshes, by Open3D."""
+
+import numpy as np
+import open3d as o3d
+from jaxtyping import Bool
+from scipy.spatial import KDTree
+
+from us_recon.errors import InputError
+from us_recon.occupancy.mesh import Mesh
+
+
+def to_open3d(mesh: Mesh) -> o3d.geometry.TriangleMesh:
+    """Return the mesh as Open3D's; the confidence does not go with it."""
+    return o3d.geometry.TriangleMesh(
+        o3d.utility.Vector3dVector(mesh.vertices_mm.astype(np.float64)),
+        o3d.utility.Vector3iVector(mesh.triangles),
+    )
+
+
+def from_open3d(mesh: o3d.geometry.TriangleMesh) -> Mesh:
+    """Return an Open3D mesh as plain arrays, without confidence."""
+    return Mesh(
+        vertices_mm=np.asarray(mesh.vertices, dtype=np.float32).reshape(-1, 3),
+        triangles=np.asarray(mesh.triangles, dtype=np.int32).reshape(-1, 3),
+    )
+
+
+def without_small_parts(mesh: Mesh, min_area_mm2: float) -> Mesh:
+    """Drop connected parts whose area is below `min_area_mm2` and the vertices they leave.
+
+    Speckle and short stretches of fascia give such parts.
+    """
+    if mesh.is_empty or min_area_mm2 <= 0:
+        return mesh
+    parts, _, areas = to_open3d(mesh).cluster_connected_triangles()
+    large = np.asarray(areas)[np.asarray(parts)] >= min_area_mm2
+    return _with_triangles(mesh, large)
+
+
+def decimated(mesh: Mesh, max_triangles: int) -> Mesh:
+    """Return the mesh with at most `max_triangles` triangles (quadric edge collapse).
+
+    The confidence of each new vertex is that of the nearest old one.
+
+    Raises:
+        InputError: `max_triangles` is below 1.
+    """
+    if max_triangles < 1:
+        raise InputError(f"max_triangles is {max_triangles}; expected 1 or more")
+    if len(mesh.triangles) <= max_triangles:
+        return mesh
+    fewer = from_open3d(to_open3d(mesh).simplify_quadric_decimation(max_triangles))
+    if mesh.confidence is None:
+        return fewer
+    _, nearest = KDTree(mesh.vertices_mm).query(fewer.vertices_mm)
+    confidence = mesh.confidence[nearest]
+    return Mesh(fewer.vertices_mm, fewer.triangles, confidence)
+
+
+def _with_triangles(mesh: Mesh, keep: Bool[np.ndarray, " triangles"]) -> Mesh:
+    used, triangles = np.unique(mesh.triangles[keep], return_inverse=True)
+    return Mesh(
+        vertices_mm=mesh.vertices_mm[used],
+        triangles=triangles.reshape(-1, 3).astype(np.int32),
+        confidence=None if mesh.confidence is None else mesh.confidence[used],
+    )

@@ -1,0 +1,104 @@
+"""Where voxels near an image plane lie relative to the surface that the image shows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from us_recon.occupancy.slab import PlaneRegion, voxels_in_slab
+from us_recon.occupancy.surface import BeamSurface
+
+_JUMP_MM = 3.0  # neighbouring beams further apart are on different surfaces
+
+
+@dataclass(frozen=True, eq=False)
+class ObservedVoxels:
+    """Voxels that one frame says something about.
+
+    Attributes:
+        voxels: Voxel indices in the world grid.
+        front_mm: Distance along the beam to the surface; above 0 in front of it, below 0 behind.
+        weight: Confidence of the beam times how near the voxel is to the image plane, above 0.
+    """
+
+    voxels: Int64[np.ndarray, "n 3"]
+    front_mm: Float32[np.ndarray, " n"]
+    weight: Float32[np.ndarray, " n"]
+
+
+def observe(
+    T_world_transducer: Float64[np.ndarray, "4 4"],
+    surface: BeamSurface,
+    spacing_mm: float,
+    *,
+    half_thickness_mm: float,
+    behind_mm: float,
+    in_front_mm: float = np.inf,
+) -> ObservedVoxels:
+    """List the voxels in front of the surface and shortly behind it, within the image's slab.
+
+    The weight falls off linearly across the slab. Where slabs of neighbouring frames overlap,
+    their weighted mean is then the linear interpolation between the two images.
+
+    Args:
+        T_world_transducer: Pose of the array face, mm.
+        surface: The frame's surface; beams without one observe nothing.
+        spacing_mm: Edge of a voxel.
+        half_thickness_mm: How far the image speaks for voxels off its plane.
+        behind_mm: How far behind the surface voxels are listed.
+        in_front_mm: How far in front of it, up to the array face.
+    """
+    region = _region(surface, half_thickness_mm, behind_mm, in_front_mm)
+    if region is None:
+        nothing = np.zeros(0, np.float32)
+        return ObservedVoxels(np.zeros((0, 3), np.int64), nothing, nothing)
+    slab = voxels_in_slab(T_world_transducer, region, spacing_mm)
+    index = surface.geometry.mm_to_beams(slab.local_mm[:, :2].astype(np.float64))
+    reach_mm = index[:, 1] * surface.geometry.sample_step_mm
+    depth_mm, confidence = _at_beams(surface, index[:, 0])
+    front_mm = (depth_mm - reach_mm).astype(np.float32)
+    weight = confidence * (1.0 - np.abs(slab.local_mm[:, 2]) / np.float32(half_thickness_mm))
+    # A beam without a surface has NaN here and fails every comparison.
+    keep = (front_mm >= -behind_mm) & (front_mm <= in_front_mm) & (reach_mm >= 0) & (weight > 0)
+    return ObservedVoxels(slab.voxels[keep], front_mm[keep], weight[keep].astype(np.float32))
+
+
+def _region(
+    surface: BeamSurface, half_thickness_mm: float, behind_mm: float, in_front_mm: float
+) -> PlaneRegion | None:
+    found = np.flatnonzero(surface.found)
+    if len(found) == 0:
+        return None
+    geometry = surface.geometry
+    depth_mm = surface.depth_mm[found].astype(np.float64)
+    nearest_mm = np.maximum(depth_mm - in_front_mm, 0.0)
+    ends = np.concatenate(
+        [
+            geometry.beam_origins_mm[found] + reach[:, None] * geometry.beam_directions[found]
+            for reach in (nearest_mm, depth_mm + behind_mm)
+        ]
+    )
+    # A beam speaks for half the way to its neighbours.
+    spread_mm = float(np.abs(np.diff(geometry.beam_points_mm[:, -1, 0])).max())
+    low, high = ends.min(axis=0), ends.max(axis=0)
+    return PlaneRegion(
+        x_mm=(low[0] - spread_mm, high[0] + spread_mm),
+        y_mm=(low[1], high[1]),
+        half_thickness_mm=half_thickness_mm,
+    )
+
+
+def _at_beams(
+    surface: BeamSurface, beam: Float64[np.ndarray, " n"]
+) -> tuple[Float64[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
+    """Return depth and confidence between beams; the nearest beam's where one has no surface."""
+    count = len(surface.depth_mm)
+    depth_mm = np.where(surface.found, surface.depth_mm, np.nan).astype(np.float64)
+    inside = (beam >= -0.5) & (beam <= count - 0.5)
+    nearest = np.clip(np.rint(beam), 0, count - 1).astype(np.int64)
+    left = np.clip(np.floor(beam), 0, count - 2).astype(np.int64)
+    part = np.clip(beam - left, 0.0, 1.0)
+    rise_mm = depth_mm[left + 1] - depth_mm[left]
+    between = np.abs(rise_mm) <= _JUMP_MM  # false for NaN
+    depth_mm = np.where(between, depth_mm[left] + part * rise_mm, depth_mm[nearest])
+    return np.where(inside, depth_mm, np.nan), surface.confidence[nearest]

@@ -1,0 +1,76 @@
+"""A truncated signed distance field along the beams (Curless and Levoy 1996)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from us_recon.imaging.frame import TrackedFrame
+from us_recon.occupancy.block_grid import BlockGrid
+from us_recon.occupancy.mesh import Mesh
+from us_recon.occupancy.meshing import extract_surface
+from us_recon.occupancy.projection import observe
+from us_recon.occupancy.surface import BeamSurface
+from us_recon.settings import setting
+
+
+@dataclass(frozen=True)
+class TsdfSettings:
+    """How distances are fused."""
+
+    truncation_mm: float = setting(
+        3.0, "Distances beyond this are cut off", unit="mm", minimum=0.1, maximum=50.0
+    )
+    half_thickness_mm: float = setting(
+        3.0, "How far a frame speaks for voxels off its plane", unit="mm", minimum=0.1, maximum=20.0
+    )
+    free_weight: float = setting(
+        0.1, "Weight of space further in front than the truncation", minimum=0.0, maximum=1.0
+    )
+    max_weight: float = setting(
+        50.0, "Weight at which a voxel stops to gain inertia", minimum=1.0, maximum=1e6
+    )
+    min_weight: float = setting(
+        0.1, "Weight below which a voxel gives no surface", minimum=0.0, maximum=1e6
+    )
+
+
+class TsdfMap:
+    """Fuse distances along the beams; the surface is where their mean is zero.
+
+    A sample is weighted alike in front of and behind the surface, so that noise in depth does not
+    shift it. Nothing further behind than the truncation is touched: it lies in shadow.
+    """
+
+    def __init__(self, grid: BlockGrid, settings: TsdfSettings | None = None) -> None:
+        self.grid = grid
+        self.settings = settings or TsdfSettings()
+
+    def integrate(self, frame: TrackedFrame, surface: BeamSurface) -> int:
+        """Take one frame's surface into the map and return how many voxels that changed."""
+        settings = self.settings
+        seen = observe(
+            frame.T_world_transducer,
+            surface,
+            self.grid.spacing_mm,
+            half_thickness_mm=settings.half_thickness_mm,
+            behind_mm=settings.truncation_mm,
+            in_front_mm=np.inf if settings.free_weight > 0 else settings.truncation_mm,
+        )
+        at = self.grid.locate(seen.voxels)
+        held = at >= 0
+        at, front_mm, weight = at[held], seen.front_mm[held], seen.weight[held]
+        distance = np.minimum(front_mm / np.float32(settings.truncation_mm), 1)
+        weight = np.where(
+            front_mm > settings.truncation_mm, weight * np.float32(settings.free_weight), weight
+        )
+        before = self.grid.weight[at]
+        total = before + weight
+        self.grid.value[at] = (self.grid.value[at] * before + distance * weight) / total
+        self.grid.weight[at] = np.minimum(total, np.float32(settings.max_weight))
+        return len(at)
+
+    def extract_mesh(self) -> Mesh:
+        """Return the surface between observed voxels."""
+        return extract_surface(
+            self.grid.arrays(), self.grid.spacing_mm, min_weight=self.settings.min_weight
+        )
