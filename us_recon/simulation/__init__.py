@@ -1,0 +1,1 @@
+"""Virtual patients and a virtual scanning cell, with physics of its own."""

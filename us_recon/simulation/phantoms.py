@@ -1,0 +1,1 @@
+"""Simple phantoms with known figures, for checking the scanner."""

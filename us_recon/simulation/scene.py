@@ -1,0 +1,165 @@
+"""What the virtual scanner needs to know of a virtual patient, and that knowledge on a grid."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64, Int
+from skimage.measure import marching_cubes
+
+from us_recon.errors import InputError
+from us_recon.geometry.grid import Grid
+from us_recon.imaging.volume import Volume
+
+CHUNK_POINTS = 400_000
+LEVEL_SETS = 2  # fields before the level sets: backscatter and attenuation
+
+
+@dataclass(frozen=True)
+class Interface:
+    """A surface that reflects: the zero crossing of one level set, negative behind it.
+
+    Attributes:
+        name: What it is, e.g. "bone".
+        reflectivity: Pressure reflection coefficient at normal incidence, 0 to 1.
+        exponent: The coherent echo falls as ``cos(incidence) ** exponent``.
+        roughness: Diffuse echo relative to the coherent one; it falls as the cosine.
+        patchiness_db: Standard deviation of the reflectivity along the surface.
+        blocks: Whether it reflects enough to matter for transmission (bone, gas).
+    """
+
+    name: str
+    reflectivity: float
+    exponent: float = 4.0
+    roughness: float = 0.1
+    patchiness_db: float = 2.0
+    blocks: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Properties:
+    """Acoustic properties at n points.
+
+    Attributes:
+        backscatter: Root mean square speckle amplitude relative to average soft tissue.
+        attenuation_db_cm: One-way attenuation at the asked frequency.
+        level_sets_mm: One column per interface, about a signed distance near its zero.
+    """
+
+    backscatter: Float32[np.ndarray, " n"]
+    attenuation_db_cm: Float32[np.ndarray, " n"]
+    level_sets_mm: Float32[np.ndarray, "n interfaces"]
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """A triangle mesh in mm, normals pointing out."""
+
+    vertices_mm: Float64[np.ndarray, "n 3"]
+    triangles: Int[np.ndarray, "m 3"]
+
+
+class Scene(Protocol):
+    """A virtual patient. All points are in the scene's own frame, which is its `mri` frame."""
+
+    @property
+    def name(self) -> str:
+        """Name on the command line."""
+
+    @property
+    def interfaces(self) -> tuple[Interface, ...]:
+        """The reflecting surfaces, in the order of the level sets."""
+
+    @property
+    def bounds_mm(self) -> tuple[Float64[np.ndarray, "3"], Float64[np.ndarray, "3"]]:
+        """Lowest and highest corner of the part that can be scanned."""
+
+    @property
+    def T_scene_approach(self) -> Float64[np.ndarray, "4 4"]:
+        """Where to scan: origin near the contact surface, y into the patient, z along the sweep."""
+
+    def properties(
+        self, points_mm: Float32[np.ndarray, "n 3"], frequency_mhz: float
+    ) -> Properties:
+        """Return the acoustic properties at points."""
+
+    def contact_distance_mm(
+        self, points_mm: Float64[np.ndarray, "n 3"]
+    ) -> Float64[np.ndarray, " n"]:
+        """Return the distance to the surface that the probe touches, negative inside."""
+
+    def mri(self) -> Volume:
+        """Return the MRI, whose space is the scene's frame."""
+
+
+@dataclass(frozen=True, eq=False)
+class SceneGrid:
+    """The properties of a scene on a regular grid: what the scanner looks up per frame.
+
+    Attributes:
+        grid: Voxels in the scene's frame.
+        interfaces: The reflecting surfaces.
+        fields: Speckle amplitude, attenuation in dB/cm, then the level set of each interface.
+    """
+
+    grid: Grid
+    interfaces: tuple[Interface, ...]
+    fields: torch.Tensor
+
+    def fields_at(
+        self, points_mm: Float32[np.ndarray, "n 3"]
+    ) -> Float32[np.ndarray, "fields n"]:
+        """Interpolate the fields at points."""
+        origin = np.asarray(self.grid.origin_mm, dtype=np.float32)
+        size_mm = (np.asarray(self.grid.shape, dtype=np.float32) - 1) * self.grid.spacing_mm
+        scaled = (points_mm - origin) * (2.0 / size_mm) - 1.0
+        index = torch.from_numpy(np.ascontiguousarray(scaled[:, ::-1], dtype=np.float32))
+        sampled = torch.nn.functional.grid_sample(
+            self.fields[None], index[None, None, None], align_corners=True, padding_mode="border"
+        )
+        return np.asarray(sampled[0, :, 0, 0].numpy())
+
+    def surface(self, name: str) -> Surface:
+        """Return an interface as a closed mesh; where it leaves the grid it is capped.
+
+        Raises:
+            InputError: No interface has that name.
+        """
+        names = [interface.name for interface in self.interfaces]
+        if name not in names:
+            raise InputError(f"interface {name!r} is not in the scene; it has {', '.join(names)}")
+        level_set = self.fields[LEVEL_SETS + names.index(name)].numpy()
+        outside = float(max(level_set.max(), self.grid.spacing_mm))
+        # Values of almost zero would make triangles without area.
+        level_set = np.where(np.abs(level_set) < 1e-3, np.float32(1e-3), level_set)
+        padded = np.pad(level_set, 1, constant_values=outside)
+        vertices, triangles, _, _ = marching_cubes(padded, 0.0)
+        vertices_mm = np.asarray(self.grid.origin_mm) + (vertices - 1.0) * self.grid.spacing_mm
+        return Surface(vertices_mm.astype(np.float64), triangles[:, ::-1].astype(np.int64))
+
+
+def on_grid(scene: Scene, frequency_mhz: float, spacing_mm: float = 1.0) -> SceneGrid:
+    """Evaluate a scene on a grid.
+
+    Args:
+        scene: The virtual patient.
+        frequency_mhz: Centre frequency that the attenuation is for.
+        spacing_mm: Grid spacing. Surfaces are interpolated between voxels.
+    """
+    low, high = scene.bounds_mm
+    grid = Grid.around(low, high, spacing_mm)
+    count = int(np.prod(grid.shape))
+    fields = np.empty((LEVEL_SETS + len(scene.interfaces), count), dtype=np.float32)
+    for start in range(0, count, CHUNK_POINTS):
+        flat = np.arange(start, min(start + CHUNK_POINTS, count))
+        index = np.stack(np.unravel_index(flat, grid.shape), axis=-1)
+        found = scene.properties(grid.index_to_mm(index).astype(np.float32), frequency_mhz)
+        fields[0, flat] = found.backscatter
+        fields[1, flat] = found.attenuation_db_cm
+        fields[LEVEL_SETS:, flat] = found.level_sets_mm.T
+    return SceneGrid(
+        grid=grid,
+        interfaces=scene.interfaces,
+        fields=torch.from_numpy(fields.reshape(-1, *grid.shape)),
+    )
