@@ -1,5 +1,6 @@
 """Shaded pictures of meshes, drawn by casting rays: no display and no graphics driver needed."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,12 +10,14 @@ import open3d as o3d
 from jaxtyping import Float, Float32, Float64, UInt8
 
 from us_recon.errors import InputError
+from us_recon.evaluation.surfaces import ray_scene
 from us_recon.occupancy.mesh import Mesh
 
 BONE_RGB = (0.93, 0.87, 0.73)
 TRUTH_RGB = (0.55, 0.68, 0.80)
-_BACKGROUND = np.float32([1.0, 1.0, 1.0])
+_BACKGROUND = np.ones(3, np.float32)
 _SAMPLES = 2  # rays per pixel and axis, against jagged edges
+_FILLED = 0.9  # of the picture, by what it shows
 _TEXT_RGB = (70, 70, 70)
 
 
@@ -77,7 +80,7 @@ def fitted_camera(
     along = points_mm.astype(np.float64) @ axes.T
     low, high = along.min(axis=0), along.max(axis=0)
     span_mm = np.maximum(high - low, 1e-6)
-    mm_per_px = float(max(span_mm[0] / size_px[0], span_mm[1] / size_px[1])) / 0.9
+    mm_per_px = float(np.max(span_mm[:2] / np.asarray(size_px))) / _FILLED
     return Camera(right, down, (0.5 * (low + high)) @ axes, mm_per_px)
 
 
@@ -115,12 +118,7 @@ def render(
 def _cast(
     items: Sequence[Painted], camera: Camera, width: int, height: int
 ) -> Float32[np.ndarray, "height width 3"]:
-    scene = o3d.t.geometry.RaycastingScene()
-    for item in items:
-        triangles = np.ascontiguousarray(item.mesh.triangles.astype(np.uint32))
-        scene.add_triangles(
-            o3d.core.Tensor.from_numpy(item.mesh.vertices_mm), o3d.core.Tensor.from_numpy(triangles)
-        )
+    scene = ray_scene([item.mesh for item in items])
     step_mm = camera.mm_per_px / _SAMPLES
     x = (np.arange(width) - 0.5 * (width - 1)) * step_mm
     y = (np.arange(height) - 0.5 * (height - 1)) * step_mm
@@ -186,7 +184,7 @@ def _with_scale_bar(
 ) -> UInt8[np.ndarray, "height width 3"]:
     height, width = picture.shape[:2]
     quarter_mm = 0.25 * width * mm_per_px
-    power = 10.0 ** np.floor(np.log10(quarter_mm))
+    power = 10.0 ** math.floor(math.log10(quarter_mm))
     length_mm = max(step * power for step in (1, 2, 5) if step * power <= quarter_mm)
     end = (20 + round(length_mm / mm_per_px), height - 20)
     cv2.line(picture, (20, height - 20), end, _TEXT_RGB, 2, cv2.LINE_AA)

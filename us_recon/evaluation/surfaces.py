@@ -1,5 +1,7 @@
 """Exact distances to a mesh and uniform points on it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import open3d as o3d
 from jaxtyping import Float, Float32, Int64
@@ -19,12 +21,7 @@ class SurfaceQuery:
         """
         if mesh.is_empty:
             raise InputError("the mesh has no triangles; there is no surface to measure against")
-        self._scene = o3d.t.geometry.RaycastingScene()
-        vertices = np.ascontiguousarray(mesh.vertices_mm, dtype=np.float32)
-        triangles = np.ascontiguousarray(mesh.triangles.astype(np.uint32))
-        self._scene.add_triangles(
-            o3d.core.Tensor.from_numpy(vertices), o3d.core.Tensor.from_numpy(triangles)
-        )
+        self._scene = ray_scene([mesh])
 
     def distances_mm(self, points_mm: Float[np.ndarray, "n 3"]) -> Float32[np.ndarray, " n"]:
         """Return the distance from each point to the nearest point of the surface."""
@@ -38,6 +35,18 @@ class SurfaceQuery:
         rays = np.concatenate([origins_mm, directions], axis=1).astype(np.float32)
         hits = self._scene.cast_rays(o3d.core.Tensor.from_numpy(np.ascontiguousarray(rays)))
         return np.asarray(hits["t_hit"].numpy())
+
+
+def ray_scene(meshes: Sequence[Mesh]) -> o3d.t.geometry.RaycastingScene:
+    """Return Open3D's ray casting scene of several meshes, numbered in their order."""
+    scene = o3d.t.geometry.RaycastingScene()
+    for mesh in meshes:
+        vertices = np.ascontiguousarray(mesh.vertices_mm, dtype=np.float32)
+        triangles = np.ascontiguousarray(mesh.triangles, dtype=np.uint32)
+        scene.add_triangles(
+            o3d.core.Tensor.from_numpy(vertices), o3d.core.Tensor.from_numpy(triangles)
+        )
+    return scene
 
 
 def sample_surface(

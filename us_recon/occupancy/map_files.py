@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from us_recon.errors import InputError
+from us_recon.files import atomic_path
 from us_recon.imaging.probe import ProbeGeometry, ProbeKind
 from us_recon.occupancy.block_grid import GridArrays
 from us_recon.occupancy.brightness import Calibration
-from us_recon.occupancy.files import whole_file
 
 VERSION = 1
 _FORMAT = "us_recon occupancy map"
@@ -54,7 +54,7 @@ def write_map(record: MapRecord, path: Path) -> None:
         "frames_with_surface": record.frames_with_surface,
         "geometry": asdict(record.geometry) if record.geometry else None,
     }
-    arrays = {
+    arrays: dict[str, Any] = {
         "blocks": record.grid.blocks,
         "value": record.grid.value,
         "weight": record.grid.weight,
@@ -67,7 +67,7 @@ def write_map(record: MapRecord, path: Path) -> None:
             "tissue": calibration.tissue,
         }
         arrays["by_depth"] = calibration.by_depth
-    with whole_file(path) as partial, partial.open("wb") as file:
+    with atomic_path(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, header=np.array(json.dumps(header)), **arrays)
 
 

@@ -1,6 +1,6 @@
 """What every kind of map can do, and which kinds there are."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.occupancy.block_grid import BlockGrid
@@ -8,6 +8,7 @@ from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.surface import BeamSurface
 
 
+@runtime_checkable
 class SurfaceMap(Protocol):
     """A volume into which surfaces are fused."""
 

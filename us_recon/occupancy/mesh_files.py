@@ -6,7 +6,7 @@ import numpy as np
 import open3d as o3d
 
 from us_recon.errors import InputError
-from us_recon.occupancy.files import whole_file
+from us_recon.files import atomic_path
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.mesh_tools import from_open3d, to_open3d
 
@@ -30,7 +30,7 @@ def write_mesh(mesh: Mesh, path: Path | str) -> None:
     ending = _ending(path)
     if mesh.is_empty and ending == ".stl":
         raise InputError(f"{path}: an STL file cannot hold an empty mesh; use .ply or .obj")
-    with whole_file(path) as partial:
+    with atomic_path(path) as partial:
         if ending == ".ply":
             partial.write_bytes(_ply(mesh))
             return
