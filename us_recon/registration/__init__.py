@@ -1,0 +1,1 @@
+"""Registration of an MRI to tracked ultrasound: similarity, solver, search, gate and registrar."""

@@ -1,0 +1,124 @@
+"""The MRI side of LC2: intensity, gradient magnitude and where the volume holds anything."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float32, Float64
+from scipy.ndimage import binary_erosion, gaussian_filter, label, uniform_filter
+from torch import Tensor
+
+from us_recon.errors import InputError
+from us_recon.imaging.volume import Volume
+from us_recon.registration.sampling import interpolate, interpolate_with_slopes
+from us_recon.registration.settings import RegistrationSettings
+
+INTENSITY, GRADIENT, INSIDE = range(3)
+
+
+@dataclass(frozen=True, eq=False)
+class MriChannels:
+    """Three volumes on the MRI's grid, to be sampled at poses.
+
+    Attributes:
+        data: Intensity and gradient magnitude, both scaled to a variance of 1, and a mask, as
+            the last axis of the array.
+        T_index_mri: Maps MRI millimetres to voxel indices.
+        ridge: Damping of the local fit for intensity and gradient magnitude.
+    """
+
+    data: Float32[np.ndarray, "i j k 3"]
+    T_index_mri: Float64[np.ndarray, "4 4"]
+    ridge: tuple[float, float]
+
+    def sample(self, points_mri_mm: Float32[Tensor, "n 3"]) -> Float32[Tensor, "3 n"]:
+        """Interpolate trilinearly; outside the volume all channels are 0. Gradients flow.
+
+        The readable twin of `sample_with_slopes`.
+        """
+        size = torch.tensor(self.data.shape[:3])
+        normalised = 2.0 * self._index_of(points_mri_mm) / (size - 1) - 1.0
+        grid = normalised.flip(-1)[None, None, None]
+        volumes = torch.from_numpy(self.data).permute(3, 0, 1, 2)[None]
+        return F.grid_sample(volumes, grid, padding_mode="zeros", align_corners=True)[0, :, 0, 0]
+
+    def sample_fast(self, points_mri_mm: Float32[Tensor, "n 3"]) -> Float32[Tensor, "3 n"]:
+        """Interpolate as `sample` does, without gradients and in compiled code."""
+        values = interpolate(self.data, self._index_of(points_mri_mm).numpy())
+        return torch.from_numpy(values).T.contiguous()
+
+    def sample_with_slopes(
+        self, points_mri_mm: Float32[Tensor, "n 3"]
+    ) -> tuple[Float32[Tensor, "3 n"], Float32[Tensor, "3 n 3"]]:
+        """Interpolate as `sample_fast` does and return the derivatives by position (1/mm) too."""
+        index = self._index_of(points_mri_mm).numpy()
+        values, slopes = interpolate_with_slopes(self.data, index)
+        per_mm = torch.from_numpy(slopes) @ self._matrix[:3, :3]
+        return torch.from_numpy(values).T.contiguous(), per_mm.transpose(0, 1)
+
+    @property
+    def _matrix(self) -> Float32[Tensor, "4 4"]:
+        return torch.from_numpy(self.T_index_mri.astype(np.float32))
+
+    def _index_of(self, points_mm: Float32[Tensor, "n 3"]) -> Float32[Tensor, "n 3"]:
+        return points_mm @ self._matrix[:3, :3].T + self._matrix[:3, 3]
+
+
+def make_channels(volume: Volume, settings: RegistrationSettings) -> MriChannels:
+    """Prepare an MRI for registration.
+
+    Voxels that are not finite, and zeros that reach the volume's border (what resampling and skull
+    stripping leave behind), hold nothing: they and their neighbours are outside.
+
+    Args:
+        volume: MRI in RAS+ millimetres.
+        settings: Blur, patch size and damping.
+
+    Raises:
+        InputError: The volume is thinner than 3 voxels, or holds nothing but one value.
+    """
+    if min(volume.data.shape) < 3:
+        raise InputError(f"MRI: its size is {volume.data.shape}; expected 3 voxels or more a side")
+    known = np.isfinite(volume.data) & ~_reaches_border(volume.data == 0)
+    if not known.any() or np.ptp(volume.data[known]) == 0:
+        raise InputError("MRI: it holds nothing but one value; expected an image of a patient")
+    low, high = np.percentile(volume.data[known], [1.0, 99.0])
+    filled = np.where(known, volume.data, np.median(volume.data[known])).clip(low, high)
+    intensity = gaussian_filter(filled.astype(np.float32), settings.blur_mm / volume.spacing_mm)
+    slopes = np.stack(np.gradient(intensity), axis=-1) @ volume.T_index_space[:3, :3]
+    magnitude = np.linalg.norm(slopes, axis=-1)
+    inside = binary_erosion(known)  # the border of the array counts as unknown
+    channels = [_standardised(channel, inside) for channel in (intensity, magnitude)]
+    extent = np.maximum(settings.patch_samples * settings.grid_mm / volume.spacing_mm, 1.0)
+    local = [_median_local_variance(channel, inside, extent) for channel in channels]
+    return MriChannels(
+        data=np.stack([*channels, inside.astype(np.float32)], axis=-1),
+        T_index_mri=volume.T_index_space,
+        ridge=(settings.ridge * local[INTENSITY], settings.ridge * local[GRADIENT]),
+    )
+
+
+def _reaches_border(mask: Bool[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
+    labels, _ = label(mask)
+    faces = [labels.take(end, axis=axis).ravel() for axis in range(3) for end in (0, -1)]
+    touching = np.unique(np.concatenate(faces))
+    return np.asarray(np.isin(labels, touching[touching > 0]))
+
+
+def _standardised(
+    channel: Float32[np.ndarray, "i j k"] | Float64[np.ndarray, "i j k"],
+    inside: Bool[np.ndarray, "i j k"],
+) -> Float32[np.ndarray, "i j k"]:
+    known = channel[inside] if inside.any() else channel
+    return ((channel - known.mean()) / max(float(known.std()), 1e-12)).astype(np.float32)
+
+
+def _median_local_variance(
+    channel: Float32[np.ndarray, "i j k"],
+    inside: Bool[np.ndarray, "i j k"],
+    extent_voxels: Float64[np.ndarray, "3"],
+) -> float:
+    size = tuple(int(n) for n in np.round(extent_voxels))
+    variance = uniform_filter(channel**2, size) - uniform_filter(channel, size) ** 2
+    return float(np.median(variance[inside])) if inside.any() else 0.0

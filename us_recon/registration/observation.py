@@ -1,0 +1,165 @@
+"""The measured side of a registration: a window of frames on one coarse beam-space grid."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import radians
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Float64, UInt8
+from torch import Tensor
+
+from us_recon.errors import InputError
+from us_recon.geometry.rigid import transform_points
+from us_recon.imaging.frame import TrackedFrame
+from us_recon.imaging.probe import ProbeGeometry, ProbeKind
+from us_recon.imaging.scan_conversion import to_beams
+from us_recon.registration.settings import RegistrationSettings
+
+
+@dataclass(frozen=True, eq=False)
+class BeamWindow:
+    """Images of several frames, sampled along their beams, and where the samples lie.
+
+    Attributes:
+        geometry: The probe, with as many beams and samples as the grid has.
+        points_world_mm: Position of every sample.
+        values: Brightness, of mean 0 and variance 1 over the valid samples; 0 elsewhere.
+        valid: 1 where the image shows tissue, 0 in shadow, without contact and outside the fan.
+        centre_world_mm: Mean position of the valid samples; turns are about this point.
+        mean: Brightness that `values` gives as 0.
+        scale: Brightness that `values` gives as 1.
+    """
+
+    geometry: ProbeGeometry
+    points_world_mm: Float32[Tensor, "frames beams samples 3"]
+    values: Float32[Tensor, "frames beams samples"]
+    valid: Float32[Tensor, "frames beams samples"]
+    centre_world_mm: Float64[np.ndarray, "3"]
+    mean: float
+    scale: float
+
+    @property
+    def area_mm2(self) -> float:
+        """Area with echoes, summed over the frames."""
+        points = self.geometry.beam_points_mm
+        lateral = np.linalg.norm(np.gradient(points, axis=0), axis=-1)
+        area = torch.from_numpy((lateral * self.geometry.sample_step_mm).astype(np.float32))
+        return float((self.valid * area).sum())
+
+    @property
+    def spread_mm(self) -> float:
+        """Distance that the valid samples span in the direction in which they span least.
+
+        Four standard deviations along the thinnest axis: 0 for frames in one plane.
+        """
+        points = self.points_world_mm[self.valid > 0].double()
+        if len(points) < 4:
+            return 0.0
+        return float(4.0 * torch.linalg.eigvalsh(torch.cov(points.T))[0].clamp(min=0.0).sqrt())
+
+
+def observe(frames: Sequence[TrackedFrame], settings: RegistrationSettings) -> BeamWindow:
+    """Sample frames on the comparison grid and mark what they show.
+
+    Args:
+        frames: At least one frame; all of the same probe geometry.
+        settings: Grid, blur and masks.
+
+    Raises:
+        InputError: No frame, or frames of different geometry.
+    """
+    if not frames or any(frame.geometry != frames[0].geometry for frame in frames):
+        raise InputError(f"{len(frames)} frames; expected one or more, all of one geometry")
+    geometry = comparison_grid(frames[0].geometry, settings.grid_mm)
+    sampled = [sample_frame(frame.image, geometry, settings) for frame in frames]
+    values = np.stack([value for value, _ in sampled])
+    valid = np.stack([mask for _, mask in sampled])
+    if settings.remove_depth_mean:
+        count = np.maximum(valid.sum(axis=1, keepdims=True), 1)
+        values = values - (values * valid).sum(axis=1, keepdims=True) / count
+    inside = values[valid]
+    mean, scale = (float(inside.mean()), float(inside.std())) if inside.size else (0.0, 1.0)
+    scale = scale if scale > 1e-6 else 1.0
+    points = np.stack([world_points(geometry, frame.T_world_transducer) for frame in frames])
+    centre = points[valid].mean(axis=0) if inside.size else points.reshape(-1, 3).mean(axis=0)
+    return BeamWindow(
+        geometry=geometry,
+        points_world_mm=torch.from_numpy(points.astype(np.float32)),
+        values=torch.from_numpy(np.where(valid, (values - mean) / scale, 0.0).astype(np.float32)),
+        valid=torch.from_numpy(valid.astype(np.float32)),
+        centre_world_mm=centre,
+        mean=mean,
+        scale=scale,
+    )
+
+
+def comparison_grid(geometry: ProbeGeometry, grid_mm: float) -> ProbeGeometry:
+    """Return the probe with beams and samples `grid_mm` apart (of a sector, at half depth)."""
+    if geometry.kind == ProbeKind.LINEAR:
+        width_mm = geometry.width_mm
+    else:
+        opening = radians(geometry.angle_max_deg - geometry.angle_min_deg)
+        width_mm = opening * (geometry.radius_mm + geometry.depth_mm / 2.0)
+    return replace(
+        geometry,
+        beam_count=max(2, round(width_mm / grid_mm)),
+        sample_count=max(2, round(geometry.depth_mm / grid_mm) + 1),
+    )
+
+
+def world_points(
+    geometry: ProbeGeometry, T_world_transducer: Float64[np.ndarray, "4 4"]
+) -> Float64[np.ndarray, "beams samples 3"]:
+    """Return where the samples of the geometry's beams lie in the world, mm."""
+    plane = geometry.beam_points_mm
+    return transform_points(T_world_transducer, np.pad(plane, ((0, 0), (0, 0), (0, 1))))
+
+
+def sample_frame(
+    image: UInt8[np.ndarray, "rows columns"],
+    geometry: ProbeGeometry,
+    settings: RegistrationSettings,
+) -> tuple[Float32[np.ndarray, "beams samples"], Bool[np.ndarray, "beams samples"]]:
+    """Return an image along the beams of `geometry`, blurred, and where it shows tissue."""
+    pixels = image.astype(np.float32)
+    inside = (geometry.fan_mask & (image > 0)).astype(np.float32)
+    # What lies outside must not darken its surroundings: the blur is normalised by the mask.
+    weight = _blur(inside, geometry, settings.blur_mm)
+    blurred = _blur(pixels * inside, geometry, settings.blur_mm) / np.maximum(weight, 1e-3)
+    around = to_beams(_blur(pixels, geometry, settings.grid_mm), geometry)
+    echoes = (to_beams(weight, geometry) > 0.5) & (around >= settings.empty_level)
+    valid = between_first_and_last(echoes) & (to_beams(weight, geometry) > 0.05)
+    valid &= geometry.sample_depths_mm >= settings.near_field_mm
+    return np.where(valid, to_beams(blurred, geometry), 0.0).astype(np.float32), valid
+
+
+def between_first_and_last(
+    echoes: Bool[np.ndarray, "beams samples"],
+) -> Bool[np.ndarray, "beams samples"]:
+    """Mark each beam from its first echo to its last.
+
+    Dark with echoes behind it is fluid and says something; dark with none behind it is shadow,
+    missing contact or the edge of the image, and says nothing.
+    """
+    before = np.logical_or.accumulate(echoes, axis=1)
+    behind = np.logical_or.accumulate(echoes[:, ::-1], axis=1)[:, ::-1]
+    return np.asarray(before & behind)
+
+
+def _blur(
+    image: Float32[np.ndarray, "h w"], geometry: ProbeGeometry, sigma_mm: float
+) -> Float32[np.ndarray, "h w"]:
+    if sigma_mm <= 0.0:
+        return image
+    return np.asarray(
+        cv2.GaussianBlur(
+            image,
+            (0, 0),
+            sigmaX=sigma_mm / geometry.spacing_x_mm,
+            sigmaY=sigma_mm / geometry.spacing_y_mm,
+            borderType=cv2.BORDER_CONSTANT,
+        ),
+        dtype=np.float32,
+    )
