@@ -117,3 +117,13 @@ def _numbers(item: Field[Any], value: Any) -> tuple[float, ...]:
     if len(numbers) != length or not all(map(math.isfinite, numbers)):
         raise ConfigError(f"{item.name} is {value!r}; expected {length} finite numbers")
     return numbers
+
+
+def overridden(settings: T, values: Mapping[str, Any]) -> T:
+    """Return settings with some values replaced, each of them checked.
+
+    Raises:
+        ConfigError: An unknown name, a wrong type or a value out of range.
+    """
+    current = {item.name: getattr(settings, item.name) for item in fields(settings)}  # type: ignore[arg-type]
+    return from_mapping(type(settings), {**current, **values})

@@ -33,17 +33,11 @@ class Recorder(FrameConsumer):
     """Keep the frames that arrive."""
 
     def __init__(self, **parameters: Any) -> None:
-        self._given = [Parameter(name, value=value) for name, value in parameters.items()]
         self.frames: list[TrackedFrame] = []
         self.refreshed = self.published = 0
-        super().__init__("recorder")
+        overrides = [Parameter(name, value=value) for name, value in parameters.items()]
+        super().__init__("recorder", parameter_overrides=overrides)
         self.start(refresh_period_s=0.05)
-
-    def declare_parameter(self, name: str, value: Any = None, *rest: Any, **named: Any) -> Any:
-        for parameter in self._given:
-            if parameter.name == name:
-                value = parameter.value
-        return super().declare_parameter(name, value, *rest, **named)
 
     def work(self, frame: TrackedFrame) -> None:
         self.frames.append(frame)

@@ -10,6 +10,7 @@ from us_recon.occupancy.block_grid import BLOCK, GridArrays, block_keys
 from us_recon.occupancy.mesh import Mesh
 
 _EDGE = BLOCK + 1  # a block with the first layer of its neighbours
+_NEARLY_ZERO = 1e-4
 _HALF_CERTAIN = 2.0  # weight of frames at which a vertex counts as half certain
 
 
@@ -28,6 +29,8 @@ def extract_surface(arrays: GridArrays, spacing_mm: float, min_weight: float) ->
     observed = padded.weight > min_weight
     # Unobserved voxels join no cube that is kept, so their sign is free to choose.
     value = np.where(observed, padded.value, 1.0).astype(np.float32)
+    # A value of exactly zero would put triangles onto the face between two cubes, into neither.
+    value[np.abs(value) < _NEARLY_ZERO] = _NEARLY_ZERO
     crosses = (value < 0).any(axis=(1, 2, 3)) & ((value > 0) & observed).any(axis=(1, 2, 3))
     if not crosses.any():
         return Mesh.empty()

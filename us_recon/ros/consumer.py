@@ -26,9 +26,14 @@ class FrameConsumer(Node, ABC):
     in the worker's thread, between two frames) and `publish_status`.
     """
 
-    def __init__(self, name: str) -> None:
-        """Declare the common parameters; sub-classes call `start` when they are ready."""
-        super().__init__(name)
+    def __init__(self, name: str, **node_options: Any) -> None:
+        """Declare the common parameters; sub-classes call `start` when they are ready.
+
+        Args:
+            name: Name of the node.
+            node_options: Further arguments of `rclpy.node.Node`.
+        """
+        super().__init__(name, **node_options)
         self.assembler_settings = declare_settings(self, AssemblerSettings)
         self.source_settings = declare_settings(self, SourceSettings)
         self.consumer_settings = declare_settings(self, ConsumerSettings)

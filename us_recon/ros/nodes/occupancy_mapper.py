@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker
@@ -24,14 +25,15 @@ BONE_RGBA = (0.93, 0.87, 0.73, 1.0)
 class OccupancyMapperNode(FrameConsumer):
     """Integrate each tracked frame into the map and publish the surface as a marker."""
 
-    def __init__(self) -> None:
+    def __init__(self, **node_options: Any) -> None:
         """Declare parameters, subscribe and start the worker."""
-        super().__init__("occupancy_mapper")
+        super().__init__("occupancy_mapper", **node_options)
         self.settings = declare_settings(self, MapperNodeSettings)
         self.mapper = OccupancyMapper(declare_settings(self, MapperSettings))
         self._mapper_lock = Lock()  # between the worker and the services
         self._labelled = 0
         self._sources: set[str] = set()
+        self.mesh_count = 0
         self._meshed_frames = 0
         self._vertices = self._triangles = 0
         self._observed_mm3 = 0.0
@@ -67,6 +69,7 @@ class OccupancyMapperNode(FrameConsumer):
                 BONE_RGBA,
             )
         )
+        self.mesh_count += 1
 
     def publish_status(self) -> None:
         """Publish counts, delays and what is missing."""
@@ -102,9 +105,11 @@ class OccupancyMapperNode(FrameConsumer):
             return MappingStatus.STATE_WAITING, waiting or "the first frame is being integrated"
         return MappingStatus.STATE_MAPPING, f"{self.frames_used} frames in the map"
 
-    def _save(self) -> list[Path]:
+    def _save(self) -> str:
+        drops = {str(reason): count for reason, count in self.source.assembler.drops.items()}
         with self._mapper_lock:
-            return save_map_outputs(self.mapper, Path(self.settings.output_dir))
+            snapshot = save_map_outputs(self.mapper, Path(self.settings.output_dir), drops)
+        return f"{snapshot.frames} frames, {len(snapshot.mesh.triangles)} triangles"
 
     def _on_save(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if not self.settings.output_dir:
@@ -116,7 +121,7 @@ class OccupancyMapperNode(FrameConsumer):
             response.message = f"nothing was written: {error}"
             return response
         response.success = True
-        response.message = ", ".join(map(str, written))
+        response.message = f"{self.settings.output_dir}: {written}"
         return response
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

@@ -1,0 +1,110 @@
+"""The mapper node over real middleware."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from us_recon.geometry.rigid import from_euler_xyz_deg
+from us_recon.imaging.events import GeometryEvent, ImageEvent, LabelEvent, PoseEvent
+from us_recon.imaging.probe import ProbeGeometry
+
+pytest.importorskip("rclpy", reason="ROS 2 is not in this environment")
+
+from rclpy.parameter import Parameter  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
+from visualization_msgs.msg import Marker  # noqa: E402
+
+from us_recon.msg import MappingStatus  # noqa: E402
+from us_recon.occupancy.mesh_files import read_mesh  # noqa: E402
+from us_recon.ros import qos  # noqa: E402
+from us_recon.ros.nodes.occupancy_mapper import OccupancyMapperNode  # noqa: E402
+
+pytestmark = pytest.mark.ros
+S = 1_000_000_000
+T0 = 1_000 * S
+GEOMETRY = ProbeGeometry.linear(30.0, 40.0, 60, 80, beam_count=60, sample_count=160)
+DEPTH_MM = 20.0
+
+
+def publish_plane(graph: Any, frames: int) -> None:
+    """Sweep a labelled plane 20 mm below the probe in steps of 1 mm."""
+    rows = GEOMETRY.pixels_to_mm(GEOMETRY.pixel_grid)[..., 1]
+    label = ((rows > DEPTH_MM) & (rows < DEPTH_MM + 2.0)).astype(np.uint8)
+    image = np.where(label > 0, 200, 60).astype(np.uint8)
+    for k in range(frames):
+        stamp_ns = T0 + k * S // 20
+        # Looking down: depth (y of the transducer) along -z of the world.
+        T = from_euler_xyz_deg(np.array([0.0, float(k), 100.0]), np.array([-90.0, 0.0, 0.0]))
+        graph.publish(PoseEvent(stamp_ns, T, "world", "probe"))
+        graph.publish(LabelEvent(stamp_ns, label))
+        graph.publish(ImageEvent(stamp_ns, image))
+
+
+def start(graph: Any, folder: Path) -> OccupancyMapperNode:
+    overrides = {"reliable_images": True, "status_period_s": 0.1, "mesh_period_s": 0.1,
+                 "output_dir": str(folder), "label_wait_images": 1}  # fmt: skip
+    node = graph.add(
+        OccupancyMapperNode(
+            parameter_overrides=[Parameter(name, value=value) for name, value in overrides.items()]
+        )
+    )
+    graph.publish(GeometryEvent(T0, GEOMETRY))
+    graph.publish(PoseEvent(0, np.eye(4), "probe", "transducer", static=True))
+    graph.wait(lambda: "transducer" in node.source.assembler.tree.parents, "the calibration")
+    return node
+
+
+def call(graph: Any, name: str) -> Trigger.Response:
+    client = graph.node.create_client(Trigger, f"/occupancy_mapper/{name}")
+    graph.wait(client.service_is_ready, f"the service {name}")
+    future = client.call_async(Trigger.Request())
+    graph.wait(future.done, f"the answer of {name}")
+    return future.result()
+
+
+def test_a_scan_becomes_a_mesh_a_status_and_files(graph: Any, tmp_path: Path) -> None:
+    node = start(graph, tmp_path)
+    meshes = graph.listen(Marker, "/occupancy_mapper/mesh", qos.LATCHED)
+    statuses = graph.listen(MappingStatus, "/occupancy_mapper/status", qos.STATUS)
+    publish_plane(graph, 20)
+    graph.publish(PoseEvent(T0 + S, from_euler_xyz_deg(np.array([1.0, 0, 0]), np.zeros(3))))
+    graph.wait(lambda: node.frames_used >= 19, "the frames")
+    graph.wait(lambda: meshes and len(meshes[-1].points) > 300, "a mesh")
+    heights_m = np.array([point.z for point in meshes[-1].points])
+    # The probe is 100 mm up and the plane 20 mm below it: 80 mm, in metres on the wire.
+    assert np.median(heights_m) == pytest.approx(0.080, abs=0.0006)
+    assert meshes[-1].header.frame_id == "world"
+    graph.wait(lambda: statuses and statuses[-1].frames_labelled >= 19, "a status with labels")
+    status = statuses[-1]
+    assert status.state == MappingStatus.STATE_MAPPING and status.surface_source == "label"
+    assert status.triangles > 100 and status.observed_volume > 0 and status.frames_dropped == 0
+
+    response = call(graph, "save")
+    assert response.success, response.message
+    mesh = read_mesh(tmp_path / "mesh.ply")
+    assert np.median(mesh.vertices_mm[:, 2]) == pytest.approx(80.0, abs=0.6)
+    assert json.loads((tmp_path / "mapping.json").read_text())["frames"] >= 19
+
+    assert call(graph, "reset").success
+    assert node.mapper.snapshot().mesh.is_empty
+
+
+def test_a_late_subscriber_gets_the_mesh(graph: Any, tmp_path: Path) -> None:
+    node = start(graph, tmp_path)
+    publish_plane(graph, 10)
+    graph.wait(lambda: node.frames_used >= 9, "the frames")
+    graph.wait(lambda: node.mesh_count > 0, "a published mesh")
+    late = graph.listen(Marker, "/occupancy_mapper/mesh", qos.LATCHED)
+    graph.wait(lambda: late, "the latched mesh")
+    assert late[0].type == Marker.TRIANGLE_LIST
+
+
+def test_without_input_the_status_says_what_is_missing(graph: Any, tmp_path: Path) -> None:
+    start(graph, tmp_path)
+    statuses = graph.listen(MappingStatus, "/occupancy_mapper/status", qos.STATUS)
+    graph.wait(lambda: statuses, "a status")
+    assert statuses[-1].state == MappingStatus.STATE_WAITING
+    assert "no image has arrived on /ultrasound/image" in statuses[-1].message

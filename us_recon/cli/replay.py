@@ -1,0 +1,74 @@
+"""`us-recon replay`: the mapper's mesh from a bag, without ROS and deterministically."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from us_recon.cli.options import add_settings, given_settings, settings_from
+from us_recon.imaging.assembler import AssemblerSettings, FrameAssembler
+from us_recon.io.bag import TopicNames, frames_from_bag
+from us_recon.occupancy.mapper import MapperSettings, OccupancyMapper
+from us_recon.pipeline.configuration import load_settings
+from us_recon.pipeline.mapping import MAP_FILE, MESH_FILE, save_map_outputs
+from us_recon.pipeline.node_settings import ConsumerSettings, MapperNodeSettings, SourceSettings
+from us_recon.settings import overridden
+
+NODE = "occupancy_mapper"
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "replay", help="map a bag offline with the object that the mapper node runs"
+    )
+    parser.add_argument("bag", type=Path, help="folder of the bag")
+    parser.add_argument(
+        "--out", type=Path, required=True, help=f"folder that gets {MESH_FILE} and {MAP_FILE}"
+    )
+    parser.add_argument(
+        "--config", type=Path, help="parameter file of the nodes (see `us-recon parameters`)"
+    )
+    add_settings(parser, MapperSettings, "mapper")
+    add_settings(parser, AssemblerSettings, "how images find their poses")
+    add_settings(parser, TopicNames, "topics")
+    parser.set_defaults(run=run)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Map the bag and write what came of it."""
+    console = Console()
+    mapper_settings, assembler_settings, *_ = load_settings(
+        parsed.config,
+        NODE,
+        MapperSettings,
+        AssemblerSettings,
+        MapperNodeSettings,
+        SourceSettings,
+        ConsumerSettings,
+    )
+    mapper = OccupancyMapper(
+        overridden(mapper_settings, given_settings(parsed, MapperSettings))
+    )
+    assembler = FrameAssembler(
+        overridden(assembler_settings, given_settings(parsed, AssemblerSettings))
+    )
+    topics = settings_from(parsed, TopicNames)
+    frames = frames_from_bag(parsed.bag, topics=topics, assembler=assembler)
+    for frame in track(frames, description="mapping", console=console):
+        mapper.integrate(frame)
+    drops = {str(reason): count for reason, count in sorted(assembler.drops.items())}
+    snapshot = save_map_outputs(mapper, parsed.out, drops)
+    console.print(
+        f"{snapshot.frames} of {assembler.images_received} images used, "
+        f"{snapshot.frames_with_surface} of them show a surface"
+    )
+    for reason, count in assembler.drops.items():
+        console.print(f"  dropped {count} ({reason}): {assembler.details[reason]}", markup=False)
+    console.print(
+        f"{parsed.out / MESH_FILE}: {len(snapshot.mesh.vertices_mm)} vertices, "
+        f"{snapshot.mesh.area_mm2 / 100.0:.1f} cm² {snapshot.message}".rstrip(),
+        soft_wrap=True,
+    )
+    return 0

@@ -1,0 +1,48 @@
+"""The mapping run: what the node and the offline replay do alike."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from us_recon.files import atomic_path
+from us_recon.occupancy.mapper import MapSnapshot, OccupancyMapper
+from us_recon.occupancy.mesh_files import write_mesh
+
+MESH_FILE = "mesh.ply"
+MAP_FILE = "map.npz"
+SUMMARY_FILE = "mapping.json"
+
+
+def save_map_outputs(
+    mapper: OccupancyMapper, folder: Path, drops: dict[str, int] | None = None
+) -> MapSnapshot:
+    """Write the mesh, the map and a summary to a folder, each whole or not at all.
+
+    Args:
+        mapper: The map.
+        folder: Where to; it is made where it does not exist.
+        drops: Frames that could not be used, by reason, for the summary.
+
+    Returns:
+        What was written.
+
+    Raises:
+        InputError: The folder cannot be written to.
+    """
+    snapshot = mapper.snapshot()
+    write_mesh(snapshot.mesh, folder / MESH_FILE)
+    mapper.save(folder / MAP_FILE)
+    summary = {
+        "frames": snapshot.frames,
+        "frames_with_surface": snapshot.frames_with_surface,
+        "frames_dropped": drops or {},
+        "vertices": len(snapshot.mesh.vertices_mm),
+        "triangles": len(snapshot.mesh.triangles),
+        "area_mm2": snapshot.mesh.area_mm2,
+        "observed_volume_mm3": snapshot.observed_volume_mm3,
+        "message": snapshot.message,
+        "settings": asdict(mapper.settings),
+    }
+    with atomic_path(folder / SUMMARY_FILE) as partial:
+        partial.write_text(json.dumps(summary, indent=2) + "\n")
+    return snapshot
