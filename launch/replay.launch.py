@@ -9,7 +9,7 @@ from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.substitutions import FindPackageShare
+from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
 
 FORWARDED = {
     "params_file": None,
@@ -47,7 +47,7 @@ def generate_launch_description() -> LaunchDescription:
     )
     player = ExecuteProcess(
         cmd=[
-            "us-recon",
+            ExecutableInPackage(executable="us-recon", package="us_recon"),
             "play",
             LaunchConfiguration("bag"),
             "--rate",
