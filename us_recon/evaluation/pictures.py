@@ -17,6 +17,8 @@ BONE_RGB = (0.93, 0.87, 0.73)
 TRUTH_RGB = (0.55, 0.68, 0.80)
 _BACKGROUND = np.ones(3, np.float32)
 _SAMPLES = 2  # rays per pixel and axis, against jagged edges
+Direction = Sequence[float] | Float64[np.ndarray, "3"]
+
 _FILLED = 0.9  # of the picture, by what it shows
 _TEXT_RGB = (70, 70, 70)
 
@@ -53,8 +55,8 @@ class Camera:
 
 def fitted_camera(
     points_mm: Float[np.ndarray, "n 3"],
-    towards: Sequence[float],
-    up: Sequence[float],
+    towards: Direction,
+    up: Direction,
     size_px: tuple[int, int],
 ) -> Camera:
     """Return the camera that looks along `towards` and just holds all points.
@@ -70,7 +72,7 @@ def fitted_camera(
     """
     forward = np.asarray(towards, np.float64)
     right = np.cross(forward, np.asarray(up, np.float64))
-    if np.linalg.norm(right) < 1e-9 * max(np.linalg.norm(forward), 1e-300):
+    if np.linalg.norm(right) < 1e-9 * float(np.linalg.norm(forward)) + 1e-300:
         raise InputError(f"up {tuple(up)} is parallel to towards {tuple(towards)}")
     right = right / np.linalg.norm(right)
     down = np.cross(forward / np.linalg.norm(forward), right)
@@ -84,10 +86,31 @@ def fitted_camera(
     return Camera(right, down, (0.5 * (low + high)) @ axes, mm_per_px)
 
 
+def lengthwise_up(
+    points_mm: Float[np.ndarray, "n 3"], towards: Direction
+) -> tuple[float, float, float]:
+    """Return the up direction for which the points' longest extent runs across the picture.
+
+    Args:
+        points_mm: At least one point.
+        towards: Direction of view in the world.
+    """
+    forward = np.asarray(towards, np.float64) / np.linalg.norm(towards)
+    centred = points_mm.astype(np.float64) - points_mm.mean(axis=0, dtype=np.float64)
+    flat = centred - (centred @ forward)[:, None] * forward
+    _, axes = np.linalg.eigh(flat.T @ flat + np.outer(forward, forward) * -1e-9)
+    across = axes[:, -1]
+    across = across - (across @ forward) * forward
+    up = np.cross(across / np.linalg.norm(across), forward)
+    # Of the two ways round, the one whose largest component points up the world's axis.
+    up = up * np.sign(up[np.abs(up).argmax()])
+    return float(up[0]), float(up[1]), float(up[2])
+
+
 def render_mesh(
     mesh: Mesh,
-    towards: Sequence[float] = (0.0, 1.0, 0.0),
-    up: Sequence[float] = (0.0, 0.0, 1.0),
+    towards: Direction = (0.0, 1.0, 0.0),
+    up: Direction = (0.0, 0.0, 1.0),
     size_px: tuple[int, int] = (800, 600),
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Return a shaded picture (RGB) of one mesh with a scale bar.

@@ -10,6 +10,7 @@ from us_recon.files import atomic_path
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.mesh_tools import from_open3d, to_open3d
 
+_EMPTY_OBJ = b"# no surface\n"
 FORMATS = (".ply", ".stl", ".obj")
 
 
@@ -35,7 +36,7 @@ def write_mesh(mesh: Mesh, path: Path | str) -> None:
             partial.write_bytes(_ply(mesh))
             return
         if mesh.is_empty:
-            partial.write_text("# no surface\n")
+            partial.write_bytes(_EMPTY_OBJ)
             return
         legacy = to_open3d(mesh)
         if ending == ".stl":  # has a normal per triangle
@@ -47,6 +48,8 @@ def write_mesh(mesh: Mesh, path: Path | str) -> None:
 def read_mesh(path: Path | str) -> Mesh:
     """Read a mesh and join the vertices that coincide, as those of each STL triangle do.
 
+    What `write_mesh` made of an empty mesh is read as one.
+
     Args:
         path: PLY, STL or OBJ file in millimetres.
 
@@ -57,6 +60,8 @@ def read_mesh(path: Path | str) -> Mesh:
     ending = _ending(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
+    if _says_empty(path, ending):
+        return Mesh.empty()
     legacy = o3d.io.read_triangle_mesh(path)
     if len(legacy.triangles) == 0:
         raise InputError(f"{path} holds no triangles that can be read as {ending[1:].upper()}")
@@ -68,6 +73,12 @@ def _ending(path: Path) -> str:
     if ending not in FORMATS:
         raise InputError(f"{path}: expected a file ending in {', '.join(FORMATS)}")
     return ending
+
+
+def _says_empty(path: Path, ending: str) -> bool:
+    with path.open("rb") as file:
+        start = file.read(2048)
+    return start == _EMPTY_OBJ if ending == ".obj" else b"\nelement face 0\n" in start
 
 
 def _ply(mesh: Mesh) -> bytes:
