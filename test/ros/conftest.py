@@ -8,13 +8,7 @@ from typing import Any
 
 import pytest
 
-from us_recon.imaging.events import (
-    AcquisitionEvent,
-    GeometryEvent,
-    ImageEvent,
-    LabelEvent,
-    PoseEvent,
-)
+from us_recon.imaging.events import AcquisitionEvent
 
 rclpy = pytest.importorskip(
     "rclpy", reason="ROS 2 is not in this environment: run `make setup`, then `. ./env.sh`"
@@ -34,6 +28,7 @@ class Graph:
         self.node = Node("test")
         self.executor.add_node(self.node)
         self._publishers: dict[str, Any] = {}
+        self._events: Any = None
         self._added: list[Any] = []
         self.errors: list[BaseException] = []
         self._thread = threading.Thread(target=self._spin)
@@ -60,28 +55,15 @@ class Graph:
         self.node.create_subscription(message_type, topic, heard.append, profile)
         return heard
 
-    def publish(self, event: AcquisitionEvent, frame_id: str = "transducer") -> None:
+    def publish(self, event: AcquisitionEvent) -> None:
         """Publish an event as the message that carries it."""
-        from sensor_msgs.msg import Image
-        from tf2_msgs.msg import TFMessage
+        if self._events is None:
+            from us_recon.ros.event_publisher import EventPublisher
 
-        from us_recon.msg import ProbeGeometry
-        from us_recon.ros import conversions, qos
-
-        match event:
-            case GeometryEvent():
-                message = conversions.geometry_message(event.geometry, event.stamp_ns, frame_id)
-                self.send("ultrasound/probe_geometry", ProbeGeometry, message, qos.LATCHED)
-            case PoseEvent():
-                message = TFMessage(transforms=[conversions.transform_stamped(event)])
-                topic, profile = ("/tf_static", qos.STATIC_TF) if event.static else ("/tf", qos.TF)
-                self.send(topic, TFMessage, message, profile)
-            case ImageEvent():
-                message = conversions.image_message(event.image, event.stamp_ns, event.frame_id)
-                self.send("ultrasound/image", Image, message, qos.stream(True, 100))
-            case LabelEvent():
-                message = conversions.image_message(event.label, event.stamp_ns, frame_id)
-                self.send("ultrasound/label", Image, message, qos.stream(True, 100))
+            self._events = EventPublisher(self.node)
+        wanted, events = len(self._added), self._events
+        self.wait(lambda: events.readers >= wanted, "readers of the streams")
+        self._events.publish(event, event.stamp_ns)
 
     def send(self, topic: str, message_type: type, message: Any, profile: Any) -> None:
         """Publish a message; the first on a topic waits until every node under test listens."""
@@ -101,10 +83,6 @@ class Graph:
             if time.monotonic() > deadline:
                 pytest.fail(f"waited {timeout_s} s for {what}")
             time.sleep(0.01)
-
-    def readers(self, topic: str) -> int:
-        """Return how many subscriptions a topic of the test has."""
-        return int(self._publishers[topic].get_subscription_count())
 
     def wait_for_error(self, message: str, timeout_s: float = 20.0) -> None:
         """Wait until a node raised an error that holds a message."""

@@ -92,6 +92,10 @@ class CellNodeSettings:
     probe: str = setting("convex", "Virtual probe.", choices=("linear", "convex", "phased"))
     seed: int = setting(0, "Seed of patient, speckle and tracking noise.", minimum=0)
     rate: float = setting(1.0, "Speed of the sweep.", minimum=0.05, maximum=20.0)
+    image_rate_hz: float = setting(
+        20.0, "Images per second.", unit="Hz", minimum=0.5, maximum=60.0
+    )
+    label_every: int = setting(0, "Every how many images a label is sent; 0 sends none.", minimum=0)
     loop: bool = setting(False, "Start the sweep again when it ends.")
     wait_for_subscribers: int = setting(
         0, "Readers of the images to wait for before the sweep starts.", minimum=0

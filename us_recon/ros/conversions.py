@@ -92,10 +92,10 @@ def transform_message(T: Float64[np.ndarray, "4 4"]) -> Transform:
     )
 
 
-def transform_stamped(event: PoseEvent) -> TransformStamped:
-    """Return a pose event as a message."""
+def transform_stamped(event: PoseEvent, stamp_ns: int | None = None) -> TransformStamped:
+    """Return a pose event as a message, with its own stamp unless another one is given."""
     return TransformStamped(
-        header=header_message(event.stamp_ns, event.parent),
+        header=header_message(event.stamp_ns if stamp_ns is None else stamp_ns, event.parent),
         child_frame_id=event.child,
         transform=transform_message(event.T_parent_child),
     )

@@ -1,0 +1,107 @@
+"""The `scanning_cell` node: a virtual patient, probe and tracker instead of real ones."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+
+from us_recon.errors import UsReconError
+from us_recon.geometry.pose_buffer import NS_PER_S
+from us_recon.pipeline.node_settings import CellNodeSettings
+from us_recon.ros.event_publisher import EventPublisher
+from us_recon.ros.parameters import declare_settings
+from us_recon.simulation.cell import CellSettings, make_cell
+from us_recon.simulation.truth import write_truth
+
+_POLL_S = 0.05
+
+
+class ScanningCellNode(Node):
+    """Play the events of a virtual acquisition at their pace.
+
+    Images are made as they are due. Where the machine is slower than the sweep, the sweep takes
+    longer; nothing is left out.
+    """
+
+    def __init__(self, **node_options: Any) -> None:
+        """Make the patient and start the sweep in a thread."""
+        super().__init__("scanning_cell", **node_options)
+        self.settings = declare_settings(self, CellNodeSettings)
+        self.finished = Event()
+        self._stopping = Event()
+        self._publisher = EventPublisher(self)
+        self.cell = make_cell(
+            self.settings.scene,
+            self.settings.probe,
+            self.settings.seed,
+            settings=CellSettings(
+                label_every=self.settings.label_every, image_rate_hz=self.settings.image_rate_hz
+            ),
+        )
+        if self.settings.truth_dir:
+            write_truth(self.cell, Path(self.settings.truth_dir))
+        self._thread = Thread(target=self._run, name="us_recon sweep", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the sweep."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        self._await_readers()
+        rounds = 0
+        while not self._stopping.is_set() and (self.settings.loop or rounds == 0):
+            self._sweep()
+            rounds += 1
+        self.finished.set()
+        self.get_logger().info(f"the sweep has ended: {self.cell.image_count} images")
+
+    def _await_readers(self) -> None:
+        while self._publisher.readers < self.settings.wait_for_subscribers:
+            if self._stopping.wait(_POLL_S):
+                return
+
+    def _sweep(self) -> None:
+        self.get_logger().info(
+            f"sweep of {self.settings.scene}: {self.cell.image_count} images in "
+            f"{self.cell.duration_s / self.settings.rate:.1f} s"
+        )
+        first_ns: int | None = None
+        started_ns = self.get_clock().now().nanoseconds
+        started_s = time.monotonic()
+        for event in self.cell.events():
+            if first_ns is None:
+                first_ns = event.stamp_ns
+            due_ns = round((event.stamp_ns - first_ns) / self.settings.rate)
+            ahead_s = due_ns / NS_PER_S - (time.monotonic() - started_s)
+            if self._stopping.wait(ahead_s) if ahead_s > 0 else self._stopping.is_set():
+                return
+            self._publisher.publish(event, started_ns + due_ns)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until it is interrupted."""
+    with rclpy.init(args=args):
+        try:
+            node = ScanningCellNode()
+        except UsReconError as error:
+            rclpy.logging.get_logger("us_recon").fatal(str(error))
+            return 2
+        try:
+            rclpy.spin(node)
+        except (KeyboardInterrupt, ExternalShutdownException):
+            return 0
+        finally:
+            node.stop()
+            node.destroy_node()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
