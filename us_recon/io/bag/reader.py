@@ -114,6 +114,11 @@ class BagReader:
         return list(self._reader.connections)
 
     @property
+    def duration_s(self) -> float:
+        """Time from the first to the last message."""
+        return max(self._reader.duration - 1, 0) / wire.NS_PER_S
+
+    @property
     def has_images(self) -> bool:
         """Whether the image topic is in the bag."""
         return "image" in self._roles.values()
