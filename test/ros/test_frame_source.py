@@ -126,7 +126,6 @@ def test_a_changed_image_size_is_followed_by_its_geometry(graph: Any) -> None:
     node = start(graph)
     graph.publish(pose(0))
     graph.publish(image(0))
-    graph.publish(pose(9))
     graph.wait(lambda: node.frames_used == 1, "the first frame")
     wider = ProbeGeometry.linear(6.0, 5.0, 6, 5)
     graph.publish(GeometryEvent(T0, wider))
