@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,7 @@ from us_recon.imaging.volume import Volume
 from us_recon.io.bag import TopicNames, frames_from_bag
 from us_recon.io.plus import Reconstruction, read_plus_config
 from us_recon.io.volumes import Frame, check_writable, write_volume
-from us_recon.settings import from_mapping
+from us_recon.settings import overridden
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -97,7 +96,7 @@ def settings_and_region(parsed: argparse.Namespace) -> tuple[CompoundingSettings
             raise InputError(f"{parsed.plus_config} has no VolumeReconstruction element")
         base = found
     given = given_settings(parsed, CompoundingSettings)
-    settings = from_mapping(CompoundingSettings, asdict(base.settings) | given)
+    settings = overridden(base.settings, given)
     clip, fan = base.region.clip_px, base.region.fan
     if parsed.clip is not None:
         column, row, width, height = parsed.clip

@@ -12,8 +12,8 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from us_recon.errors import InputError
+from us_recon.files import atomic_path
 from us_recon.imaging.volume import Volume
-from us_recon.io.atomic import atomic_path
 
 _MM_PER_UNIT = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
 _BROKEN_FILE = (EOFError, OSError, ValueError, zlib.error, gzip.BadGzipFile, HeaderDataError)

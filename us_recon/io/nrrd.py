@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from us_recon.errors import InputError
-from us_recon.io.atomic import atomic_path
+from us_recon.files import atomic_path
 from us_recon.io.raster import Raster, Space, detached_file, inflate, numbers, sizes, to_array
 
 _TYPES = {

@@ -18,6 +18,7 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from us_recon.errors import InputError
+from us_recon.files import atomic_path
 from us_recon.imaging.events import (
     AcquisitionEvent,
     GeometryEvent,
@@ -26,7 +27,6 @@ from us_recon.imaging.events import (
     PoseEvent,
 )
 from us_recon.io import messages, wire
-from us_recon.io.atomic import atomic_path
 from us_recon.io.bag.topics import DEFAULT_TOPICS, TopicNames
 
 _FOREVER = QosTime(9_223_372_036, 854_775_807)
