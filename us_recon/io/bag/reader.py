@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from rosbags.interfaces import Connection, MessageDefinitionFormat
 from rosbags.rosbag2 import Reader, ReaderError
@@ -97,7 +97,7 @@ class BagReader:
             self._reader.close()
             raise
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "BagReader":
         return self
 
     def __exit__(

@@ -94,7 +94,7 @@ class OccupancyMapperNode(FrameConsumer):
         """Finish the queue and keep what was mapped."""
         super().stop()
         if self.settings.output_dir and self.frames_used:
-            self._save()
+            self.save()
 
     def _state(self) -> tuple[int, str]:
         waiting = self.source.waiting_message()
@@ -105,7 +105,8 @@ class OccupancyMapperNode(FrameConsumer):
             return MappingStatus.STATE_WAITING, waiting or "the first frame is being integrated"
         return MappingStatus.STATE_MAPPING, f"{self.frames_used} frames in the map"
 
-    def _save(self) -> str:
+    def save(self) -> str:
+        """Write mesh, map and summary to the output folder; return a line about them."""
         drops = {str(reason): count for reason, count in self.source.assembler.drops.items()}
         with self._mapper_lock:
             snapshot = save_map_outputs(self.mapper, Path(self.settings.output_dir), drops)
@@ -116,7 +117,7 @@ class OccupancyMapperNode(FrameConsumer):
             response.message = "nothing was written: the parameter output_dir is empty"
             return response
         try:
-            written = self._save()
+            written = self.save()
         except (UsReconError, OSError) as error:
             response.message = f"nothing was written: {error}"
             return response
