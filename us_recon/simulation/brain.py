@@ -68,6 +68,7 @@ class VirtualBrain:
     settings: BrainSettings = BrainSettings()
     seed: int = 0
     name: str = "brain"
+    solids: tuple[str, ...] = ("skull", "ependyma", "dura")
 
     @cached_property
     def interfaces(self) -> tuple[Interface, ...]:

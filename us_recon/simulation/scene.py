@@ -5,12 +5,13 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int
+from jaxtyping import Float32, Float64
 from skimage.measure import marching_cubes
 
 from us_recon.errors import InputError
 from us_recon.geometry.grid import Grid
 from us_recon.imaging.volume import Volume
+from us_recon.occupancy.mesh import Mesh
 
 CHUNK_POINTS = 400_000
 LEVEL_SETS = 2  # fields before the level sets: backscatter and attenuation
@@ -52,14 +53,6 @@ class Properties:
     level_sets_mm: Float32[np.ndarray, "n interfaces"]
 
 
-@dataclass(frozen=True, eq=False)
-class Surface:
-    """A triangle mesh in mm, normals pointing out."""
-
-    vertices_mm: Float64[np.ndarray, "n 3"]
-    triangles: Int[np.ndarray, "m 3"]
-
-
 class Scene(Protocol):
     """A virtual patient. All points are in the scene's own frame, which is its `mri` frame."""
 
@@ -70,6 +63,10 @@ class Scene(Protocol):
     @property
     def interfaces(self) -> tuple[Interface, ...]:
         """The reflecting surfaces, in the order of the level sets."""
+
+    @property
+    def solids(self) -> tuple[str, ...]:
+        """Interfaces that are true surfaces; the first is what a mapper should find."""
 
     @property
     def bounds_mm(self) -> tuple[Float64[np.ndarray, "3"], Float64[np.ndarray, "3"]]:
@@ -120,7 +117,7 @@ class SceneGrid:
         )
         return np.asarray(sampled[0, :, 0, 0].numpy())
 
-    def surface(self, name: str) -> Surface:
+    def surface(self, name: str) -> Mesh:
         """Return an interface as a closed mesh; where it leaves the grid it is capped.
 
         Raises:
@@ -136,7 +133,7 @@ class SceneGrid:
         padded = np.pad(level_set, 1, constant_values=outside)
         vertices, triangles, _, _ = marching_cubes(padded, 0.0)
         vertices_mm = np.asarray(self.grid.origin_mm) + (vertices - 1.0) * self.grid.spacing_mm
-        return Surface(vertices_mm.astype(np.float64), triangles[:, ::-1].astype(np.int64))
+        return Mesh(vertices_mm.astype(np.float32), triangles.astype(np.int32))
 
 
 def on_grid(scene: Scene, frequency_mhz: float, spacing_mm: float = 1.0) -> SceneGrid:

@@ -67,6 +67,7 @@ class VirtualSpine:
     settings: SpineSettings = SpineSettings()
     seed: int = 0
     name: str = "spine"
+    solids: tuple[str, ...] = ("bone",)
 
     @cached_property
     def interfaces(self) -> tuple[Interface, ...]:
