@@ -7,7 +7,8 @@ set -eu
 [ -d "$work/stamps" ] || exit 0
 for stamp in "$work"/stamps/*; do
     other=$(basename "$stamp")
-    [ "$other" = "$1" ] || fail "this checkout was set up for ROS 2 '$other', not for '$1'" \
-        "Use a shell that fits (where '$other' is 'wheels': one with no ROS 2 sourced)," \
-        "or start again with: make distclean setup"
+    [ "$other" != "$1" ] || continue
+    if [ "$other" = wheels ]; then shell='no ROS 2 sourced'; else shell="ROS 2 '$other' sourced"; fi
+    fail "this checkout was set up in a shell with $shell; this shell is another" \
+        "Use a shell with $shell, or start again: make distclean setup"
 done
