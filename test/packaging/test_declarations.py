@@ -25,6 +25,8 @@ def imported(*folders: str) -> set[str]:
                     names |= {alias.name.split(".")[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom):
                     names.add(str(node.module).split(".")[0])
+                elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("find_spec"):
+                    names |= {str(a.value) for a in node.args if isinstance(a, ast.Constant)}
     return names - set(sys.stdlib_module_names) - {"us_recon"}
 
 
