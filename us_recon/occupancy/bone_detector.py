@@ -76,7 +76,7 @@ def detect_bone(
     surface = BeamSurface(
         geometry=coarse,
         depth_mm=_brightest_near(ridge, path.index, coarse),
-        confidence=path.margin / (path.margin + np.float32(CAP)),
+        confidence=_confidence(evidence, path.index),
         contact=contact,
         source=SurfaceSource.DETECTOR,
     )
@@ -108,6 +108,14 @@ class BoneDetector:
     def resume(self, geometry: ProbeGeometry, calibration: Calibration) -> None:
         """Go on from a calibration that was made with images of this geometry."""
         self.geometry, self.calibration = geometry, calibration
+
+
+def _confidence(
+    evidence: Beams, index: Int64[np.ndarray, " beams"]
+) -> Float32[np.ndarray, " beams"]:
+    """Read the evidence as log-odds of bone; a stretch that was bridged counts less than half."""
+    at_surface = evidence[np.arange(len(index)), index]
+    return np.where(index >= 0, 1 / (1 + np.exp(-at_surface)), 0).astype(np.float32)
 
 
 def _contact(brightness: Beams, level: float) -> Bool[np.ndarray, " beams"]:

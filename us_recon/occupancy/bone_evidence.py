@@ -22,13 +22,13 @@ class BoneEvidenceSettings:
     """What counts as bone."""
 
     threshold: float = setting(
-        1.7, "Sum of the weighted measures that bone needs", minimum=0.0, maximum=10.0
+        1.8, "Sum of the weighted measures that bone needs", minimum=0.0, maximum=10.0
     )
     edge_weight: float = setting(
         1.0, "Weight of the drop in brightness (log ratio)", minimum=0.0, maximum=10.0
     )
     ridge_weight: float = setting(
-        0.6, "Weight of the ridge above its surroundings", minimum=0.0, maximum=10.0
+        0.8, "Weight of the ridge above its surroundings", minimum=0.0, maximum=10.0
     )
     shadow_weight: float = setting(
         1.0, "Weight of the shadow that begins here", minimum=0.0, maximum=10.0
@@ -56,6 +56,7 @@ _HALF_ECHO_MM = 0.3
 _BEHIND_ECHO_MM = 1.0  # the echo itself is about this long
 _EDGE_MM = 9.0
 _LEAST_SHADOW_MM = 3.0  # below the surface, or there is nothing to see a shadow in
+_CLEAR_SHADOW = np.float32(0.2)  # of tissue: a shadow that is one beyond doubt
 _BONE_LIKE = np.float32(0.7)  # below the threshold by less than this can still make multiples
 
 
@@ -80,13 +81,15 @@ def bone_evidence(
     across = WindowMeans(cv2.GaussianBlur(brightness, (1, 0), sigmaX=1e-3, sigmaY=1.5), step_mm)
     echo = WindowMeans(ridge, step_mm)
     usual = WindowMeans(calibration.usual, step_mm)
-    evidence = (
+    shadow = _shadow_onset(across, usual, settings.shadow_mm)
+    bright = (
         settings.edge_weight * np.clip(_edge(across), -1.0, 2.0)
         + settings.ridge_weight * np.clip(_ridge(echo), -1.0, 2.0)
-        + settings.shadow_weight * _shadow_onset(across, usual, settings.shadow_mm)
         + settings.last_weight * np.clip(_last_echo(echo), -1.0, 2.0)
-        - settings.threshold
     )
+    # However bright an echo is, without a shadow it is no bone.
+    bright = np.where(bright > 0, bright * np.clip(shadow / _CLEAR_SHADOW, 0, 1), bright)
+    evidence = bright + settings.shadow_weight * shadow - settings.threshold
     evidence = evidence - settings.first_weight * _earlier(evidence, step_mm)
     evidence = evidence - settings.multiple_weight * _at_half_depth(evidence, step_mm)
     evidence = np.minimum(evidence, CAP).astype(np.float32)
@@ -110,10 +113,15 @@ def _ridge(echo: WindowMeans) -> Beams:
 
 
 def _shadow_onset(across: WindowMeans, usual: WindowMeans, shadow_mm: float) -> Beams:
-    """How far the beam darkens here, against what this recording shows at the same depths."""
-    before = across(-8.0, -1.0) / usual(-8.0, -1.0)
-    after = across(1.5, shadow_mm) / usual(1.5, shadow_mm)
-    return np.minimum(before, 1) - np.minimum(after, 2)
+    """How far the beam darkens here, against what this recording shows at the same depths.
+
+    Clutter may fill the shadow's beginning or its end: the darker of its first half and the whole
+    counts.
+    """
+    before = np.minimum(across(-8.0, -1.0) / usual(-8.0, -1.0), 1)
+    lengths_mm = (0.5 * shadow_mm, shadow_mm)
+    after = [across(1.5, length) / usual(1.5, length) for length in lengths_mm]
+    return before - np.minimum(np.minimum(*after), 2)
 
 
 def _last_echo(echo: WindowMeans) -> Beams:

@@ -13,7 +13,8 @@ Beams = Float32[np.ndarray, "beams samples"]
 
 _LONGEST_MEMORY = 20  # frames; gain and coupling drift slowly along a sweep
 _NEAR_FIELD_MM = 4.0  # ringing and gel, not tissue
-_FAINTEST = 0.25  # of tissue: where bone fills the image, its shadow must not be the reference
+_HIGHEST_FLOOR = 0.2  # of tissue: an image without shadow does not show its noise floor
+_FAINTEST = 0.25  # of tissue, at the lower end of the image
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +40,13 @@ class Calibration:
 
     @property
     def usual(self) -> Float32[np.ndarray, "1 samples"]:
-        """Brightness of tissue at each depth, bounded below."""
-        return np.maximum(self.by_depth, np.float32(_FAINTEST))[None]
+        """Brightness to expect of tissue at each depth, in units of `tissue`.
+
+        Where bone fills the image, its shadow must not become the reference: the expectation fades
+        no faster than evenly, to a quarter at the lower end.
+        """
+        fading = np.linspace(1.0, _FAINTEST, len(self.by_depth), dtype=np.float32)
+        return np.maximum(self.by_depth, fading)[None]
 
 
 def calibrate(beams: Beams, step_mm: float, before: Calibration | None) -> Calibration:
@@ -54,9 +60,10 @@ def calibrate(beams: Beams, step_mm: float, before: Calibration | None) -> Calib
         before: Calibration after the frame before; None for the first frame.
     """
     half = max(beams.shape[1] // 2, 1)
-    floor = float(np.percentile(beams[:, half:], 2))
     shallow = beams[:, min(round(_NEAR_FIELD_MM / step_mm), half - 1) : half]
-    tissue = max(float(np.percentile(shallow, 60)) - floor, 1.0)
+    typical = float(np.percentile(shallow, 80))
+    floor = min(float(np.percentile(beams[:, half:], 2)), _HIGHEST_FLOOR * typical)
+    tissue = max(typical - floor, 1.0)
     by_depth = (np.percentile(beams, 75, axis=0) - floor).astype(np.float32) / np.float32(tissue)
     if before is None:
         return Calibration(1, floor, tissue, by_depth)

@@ -52,7 +52,7 @@ class MapperSettings:
         30.0, "Smaller separate parts of the mesh are dropped", unit="mm^2", minimum=0.0
     )
     bone_threshold: float = setting(
-        1.7, "Evidence that the detector needs for bone", minimum=0.0, maximum=10.0
+        1.8, "Evidence that the detector needs for bone", minimum=0.0, maximum=10.0
     )
     bone_min_depth_mm: float = setting(
         4.0, "The detector sees no bone above this depth", unit="mm", minimum=0.0, maximum=200.0
