@@ -304,7 +304,7 @@ def _sulci(fluid: Float32[np.ndarray, "i j k"]) -> Float32[np.ndarray, "i j k"]:
     The template is a mean over many brains, so that most sulci keep a fifth of their fluid.
     """
     fluid = np.clip(fluid, 0.0, 1.0)
-    ridge = (fluid - 0.4 * ndimage.gaussian_filter(fluid, 3.0)) / 0.18
+    ridge = (fluid - 0.8 * ndimage.gaussian_filter(fluid, 2.5)) / 0.2
     ridge = np.clip(ridge, 0.0, 1.0)
     return np.asarray(ridge * ridge * (3.0 - 2.0 * ridge), dtype=np.float32)
 
