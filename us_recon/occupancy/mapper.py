@@ -10,7 +10,7 @@ from us_recon.occupancy.bone_detector import BoneDetector, BoneDetectorSettings
 from us_recon.occupancy.bone_evidence import BoneEvidenceSettings
 from us_recon.occupancy.labels import label_surface
 from us_recon.occupancy.map_files import MapRecord, read_map, write_map
-from us_recon.occupancy.maps import SurfaceMap
+from us_recon.occupancy.maps import FusionSettings, SurfaceMap
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.mesh_tools import without_small_parts
 from us_recon.occupancy.surface import BeamSurface, SurfaceSource
@@ -40,22 +40,40 @@ class MapperSettings:
     )
     spacing_mm: float = setting(1.0, "Edge of a voxel", unit="mm", minimum=0.2, maximum=10.0)
     half_thickness_mm: float = setting(
-        3.0, "How far a frame speaks for voxels off its plane", unit="mm", minimum=0.1, maximum=20.0
+        FusionSettings.half_thickness_mm,
+        "How far a frame speaks for voxels off its plane",
+        unit="mm",
+        minimum=0.1,
+        maximum=20.0,
     )
     truncation_mm: float = setting(
-        3.0, "Reach of a surface in front of and behind it", unit="mm", minimum=0.5, maximum=20.0
+        TsdfSettings.truncation_mm,
+        "Reach of a surface in front of and behind it",
+        unit="mm",
+        minimum=0.5,
+        maximum=20.0,
     )
     min_weight: float = setting(
-        0.1, "Weight of observations that a voxel needs for a surface", minimum=0.0, maximum=1000.0
+        FusionSettings.min_weight,
+        "Weight of observations that a voxel needs for a surface",
+        minimum=0.0,
+        maximum=1000.0,
     )
     min_part_mm2: float = setting(
         30.0, "Smaller separate parts of the mesh are dropped", unit="mm^2", minimum=0.0
     )
     bone_threshold: float = setting(
-        1.8, "Evidence that the detector needs for bone", minimum=0.0, maximum=10.0
+        BoneEvidenceSettings.threshold,
+        "Evidence that the detector needs for bone",
+        minimum=0.0,
+        maximum=10.0,
     )
     bone_min_depth_mm: float = setting(
-        4.0, "The detector sees no bone above this depth", unit="mm", minimum=0.0, maximum=200.0
+        BoneEvidenceSettings.min_depth_mm,
+        "The detector sees no bone above this depth",
+        unit="mm",
+        minimum=0.0,
+        maximum=200.0,
     )
     max_memory_mb: int = setting(
         256, "Memory for voxels; a map that is full stops growing", unit="MiB", minimum=1

@@ -6,6 +6,7 @@ import numpy as np
 
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.occupancy.block_grid import BlockGrid
+from us_recon.occupancy.maps import FusionSettings
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.meshing import extract_surface
 from us_recon.occupancy.projection import observe
@@ -14,23 +15,17 @@ from us_recon.settings import setting
 
 
 @dataclass(frozen=True)
-class TsdfSettings:
+class TsdfSettings(FusionSettings):
     """How distances are fused."""
 
     truncation_mm: float = setting(
         3.0, "Distances beyond this are cut off", unit="mm", minimum=0.1, maximum=50.0
-    )
-    half_thickness_mm: float = setting(
-        3.0, "How far a frame speaks for voxels off its plane", unit="mm", minimum=0.1, maximum=20.0
     )
     free_weight: float = setting(
         0.1, "Weight of space further in front than the truncation", minimum=0.0, maximum=1.0
     )
     max_weight: float = setting(
         50.0, "Weight at which a voxel stops to gain inertia", minimum=1.0, maximum=1e6
-    )
-    min_weight: float = setting(
-        0.1, "Weight below which a voxel gives no surface", minimum=0.0, maximum=1e6
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.occupancy.block_grid import BlockGrid
+from us_recon.occupancy.maps import FusionSettings
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.meshing import extract_surface
 from us_recon.occupancy.projection import observe
@@ -14,7 +15,7 @@ from us_recon.settings import setting
 
 
 @dataclass(frozen=True)
-class LogOddsSettings:
+class LogOddsSettings(FusionSettings):
     """How evidence for and against occupancy adds up."""
 
     step: float = setting(
@@ -26,12 +27,6 @@ class LogOddsSettings:
     )
     wall_mm: float = setting(
         3.0, "Depth behind the surface that is occupied", unit="mm", minimum=0.1, maximum=50.0
-    )
-    half_thickness_mm: float = setting(
-        3.0, "How far a frame speaks for voxels off its plane", unit="mm", minimum=0.1, maximum=20.0
-    )
-    min_weight: float = setting(
-        0.1, "Weight below which a voxel gives no surface", minimum=0.0, maximum=1e6
     )
 
 
