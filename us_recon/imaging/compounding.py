@@ -101,12 +101,14 @@ def compound(
         InputError: There is no frame, or the region lies outside the images.
     """
     paste = _Paste(grid, Interpolation(settings.interpolation), Compounding(settings.compounding))
+    T_grid_world = np.linalg.inv(grid.T_space_index)
     count = 0
     for frame in frames:
         count += 1
         pixels, used = _used_pixels(frame.geometry, region)
-        scaled = (transform_points(frame.T_world_image, pixels) - grid.origin_mm) / grid.spacing_mm
-        paste.add(scaled.T, frame.image[used].astype(np.float64))
+        T_grid_image = T_grid_world @ frame.T_world_image
+        index = T_grid_image[:3, :2] @ pixels + T_grid_image[:3, 3:]
+        paste.add(index, frame.image[used].astype(np.float64))
     if count == 0:
         raise InputError(
             "no tracked frame to reconstruct a volume from; `us-recon inspect` says why"
@@ -163,10 +165,10 @@ class _Paste:
         self._value = np.zeros(int(np.prod(self._shape)))
         self._weight = np.zeros_like(self._value)
 
-    def add(self, scaled: Float[np.ndarray, "3 n"], value: Float[np.ndarray, " n"]) -> None:
+    def add(self, index: Float[np.ndarray, "3 n"], value: Float[np.ndarray, " n"]) -> None:
         """Give pixels, at fractional voxel indices, to the voxels around them."""
         nearest = self._interpolation is Interpolation.NEAREST
-        low = np.floor(scaled + 0.5 if nearest else scaled)
+        low = np.floor(index + 0.5 if nearest else index)
         inside = np.ones(value.size, dtype=bool)
         for along, extent in zip(low, self._shape, strict=True):
             inside &= (along >= -1) & (along < extent - 2)
@@ -175,7 +177,7 @@ class _Paste:
         if nearest:
             self._give(base, np.ones(value.size), value)
             return
-        above = scaled[:, inside] - low
+        above = index[:, inside] - low
         shares = (1.0 - above, above)
         for x, y, z in product((0, 1), repeat=3):
             weight = shares[x][0] * shares[y][1] * shares[z][2]
@@ -222,8 +224,8 @@ class _Paste:
 @lru_cache(maxsize=8)
 def _used_pixels(
     geometry: ProbeGeometry, region: ImageRegion
-) -> tuple[Float[np.ndarray, "n 3"], Bool[np.ndarray, "rows columns"]]:
-    """Return (column, row, 0) of the pixels to paste, and where they lie in the image."""
+) -> tuple[Float[np.ndarray, "2 n"], Bool[np.ndarray, "rows columns"]]:
+    """Return column and row of the pixels to paste, and where they lie in the image."""
     used = region.mask(*geometry.shape) & geometry.fan_mask
     rows, columns = np.nonzero(used)
-    return np.stack([columns, rows, np.zeros_like(rows)], axis=-1).astype(np.float64), used
+    return np.stack([columns, rows]).astype(np.float64), used

@@ -30,13 +30,14 @@ def read_tag_pairs(
         raise InputError(f"{path} cannot be read as a tag file: {error}") from error
     if not text.startswith("MNI Tag Point File"):
         raise InputError(f"{path} is not an MNI tag point file: it begins with {text[:30]!r}")
+    text = re.sub(r'"[^"]*"', "", text)  # labels, which may hold any character
     volumes = re.search(r"Volumes\s*=\s*(\d+)\s*;", text)
     points = re.search(r"Points\s*=([^;]*);?", text)
     if volumes is None or points is None or volumes[1] != "2":
         raise InputError(f"{path}: expected 'Volumes = 2;' and 'Points = ...;'")
     rows = []
     for line in points[1].splitlines():
-        fields = re.sub(r'"[^"]*"', "", line.partition("%")[0]).split()
+        fields = line.partition("%")[0].split()
         if not fields:
             continue
         try:

@@ -123,30 +123,32 @@ def _scan_conversion(path: Path, element: ET.Element) -> ScanConversion:
     if kind not in ("LINEAR", "CURVILINEAR"):
         raise InputError(f"{path}: TransducerGeometry is {kind!r}; expected LINEAR or CURVILINEAR")
 
-    def values(name: str, count: int, default: str | None = None) -> NDArray[np.float64]:
+    def values(name: str, count: int = 1, default: str | None = None) -> list[float]:
         text = element.get(name, default)
         if text is None:
             raise InputError(f"{path}: the {kind} ScanConversion element lacks {name}")
-        return numbers(path, name, text, count)
+        return [float(value) for value in numbers(path, name, text, count)]
 
-    width_px, height_px = values("OutputImageSizePixel", 2).astype(int).tolist()
-    spacing_x, spacing_y = values("OutputImageSpacingMmPerPixel", 2).tolist()
+    def pair(name: str, default: str | None = None) -> tuple[float, float]:
+        first, second = values(name, 2, default)
+        return first, second
+
+    width_px, height_px = (int(extent) for extent in pair("OutputImageSizePixel"))
+    spacing_mm = pair("OutputImageSpacingMmPerPixel")
     curved = kind == "CURVILINEAR"
-    radii = (values("RadiusStartMm", 1)[0], values("RadiusStopMm", 1)[0]) if curved else (0.0, 0.0)
-    default_row = radii[0] / spacing_y if curved else 0.0  # PLUS's own defaults
-    centre = values("TransducerCenterPixel", 2, f"{width_px / 2} {default_row}").tolist()
+    radii_mm = (values("RadiusStartMm")[0], values("RadiusStopMm")[0]) if curved else (0.0, 0.0)
+    angles = (values("ThetaStartDeg")[0], values("ThetaStopDeg")[0]) if curved else (0.0, 0.0)
+    default_row = radii_mm[0] / spacing_mm[1]  # as PLUS does: the first row where it is linear
     return ScanConversion(
         name=element.get("TransducerName", ""),
         curvilinear=curved,
         image_size_px=(width_px, height_px),
-        spacing_mm=(spacing_x, spacing_y),
-        centre_px=(centre[0], centre[1]),
-        depth_mm=radii[1] - radii[0] if curved else values("ImagingDepthMm", 1)[0],
-        width_mm=0.0 if curved else values("TransducerWidthMm", 1)[0],
-        radii_mm=radii,
-        angles_deg=(
-            (values("ThetaStartDeg", 1)[0], values("ThetaStopDeg", 1)[0]) if curved else (0.0, 0.0)
-        ),
+        spacing_mm=spacing_mm,
+        centre_px=pair("TransducerCenterPixel", f"{width_px / 2} {default_row}"),
+        depth_mm=radii_mm[1] - radii_mm[0] if curved else values("ImagingDepthMm")[0],
+        width_mm=0.0 if curved else values("TransducerWidthMm")[0],
+        radii_mm=radii_mm,
+        angles_deg=angles,
     )
 
 
