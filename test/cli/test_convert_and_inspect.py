@@ -26,12 +26,13 @@ CONFIG = """\
 @pytest.fixture
 def sequence(tmp_path: Path) -> Path:
     """Three frames; the tracker lost the probe in the middle one."""
-    frames = "".join(
-        f"Seq_Frame000{number}_ProbeToTrackerTransform = 1 0 0 {number} 0 1 0 0 0 0 1 0 0 0 0 1\n"
-        f"Seq_Frame000{number}_ProbeToTrackerTransformStatus = {status}\n"
-        f"Seq_Frame000{number}_Timestamp = {9.9 + number / 10}\n"
-        for number, status in enumerate(("OK", "INVALID", "OK"), start=1)
-    )
+    frames = ""
+    for number, status in enumerate(("OK", "INVALID", "OK")):
+        name = f"Seq_Frame000{number}"
+        matrix = f"1 0 0 {number + 1} 0 1 0 0 0 0 1 0 0 0 0 1"
+        frames += f"{name}_ProbeToTrackerTransform = {matrix}\n"
+        frames += f"{name}_ProbeToTrackerTransformStatus = {status}\n"
+        frames += f"{name}_Timestamp = {10 + number / 10}\n"
     path = tmp_path / "tiny.igs.mha"
     path.write_bytes(HEADER.format(frames=frames).encode() + bytes(range(18)))
     (tmp_path / "config.xml").write_text(CONFIG)
