@@ -23,7 +23,7 @@ from us_recon.evaluation.surfaces import SurfaceQuery
 from us_recon.files import atomic_path
 from us_recon.occupancy.mesh import Mesh
 
-_SIZE_PX = (1400, 500)
+_SIZE_PX = (1200, 400)
 _RED_AT_MM = 4.0
 
 
