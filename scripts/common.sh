@@ -30,6 +30,7 @@ with_progress() {
     mkdir -p "$(dirname "$log")"
     "$@" >"$log" 2>&1 </dev/null &
     job=$!
+    trap 'kill "$job" 2>/dev/null; exit 130' INT TERM  # a background job ignores Ctrl-C itself
     seconds=0
     while kill -0 "$job" 2>/dev/null; do
         sleep 1
@@ -39,6 +40,7 @@ with_progress() {
             sed 's/ (from.*//; s/packages:.*/packages/')
         printf '   %3d s  %s\n' "$seconds" "$last"
     done
+    trap - INT TERM
     if ! wait "$job"; then
         tail -n 25 "$log" >&2
         fail "this command failed: $*" "its whole output is in $log"
