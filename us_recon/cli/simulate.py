@@ -3,7 +3,7 @@
 import argparse
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -14,7 +14,8 @@ from us_recon.imaging.events import AcquisitionEvent, ImageEvent
 from us_recon.imaging.probe import ProbeKind
 from us_recon.io.bag import Storage, truth_folder, write_bag
 from us_recon.settings import from_mapping
-from us_recon.simulation.cell import DEFAULT_SWEEPS, CellSettings, ScanningCell, make_cell
+from us_recon.simulation.catalogue import DEFAULT_SWEEPS
+from us_recon.simulation.cell import CellSettings, ScanningCell, make_cell
 from us_recon.simulation.robot import SweepSettings
 from us_recon.simulation.tracker import TrackerSettings
 from us_recon.simulation.truth import write_truth
@@ -53,7 +54,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(parsed: argparse.Namespace) -> int:
     """Simulate and write the bag."""
-    sweep = replace(DEFAULT_SWEEPS[parsed.scene], **_checked(parsed, SweepSettings))
+    usual = asdict(DEFAULT_SWEEPS[parsed.scene])
+    sweep = from_mapping(SweepSettings, usual | given_settings(parsed, SweepSettings))
     cell = make_cell(
         parsed.scene,
         parsed.probe,
@@ -75,13 +77,6 @@ def run(parsed: argparse.Namespace) -> int:
         _CONSOLE.print(f"{count:7d}  {topic}")
     _CONSOLE.print(f"truth in {truth_folder(parsed.out)}", soft_wrap=True)
     return 0
-
-
-def _checked(parsed: argparse.Namespace, cls: type[SweepSettings]) -> dict[str, object]:
-    """Return the given fields after the checks that building the whole would do."""
-    given = given_settings(parsed, cls)
-    complete = from_mapping(cls, given)
-    return {name: getattr(complete, name) for name in given}
 
 
 def _shown(cell: ScanningCell, progress: Progress) -> Iterator[AcquisitionEvent]:

@@ -1,11 +1,9 @@
 """Events of an acquisition in time order: what a tracker and a scanner deliver."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from jaxtyping import Float64, UInt8
 import numpy as np
+from jaxtyping import Float64, UInt8
 
 from us_recon.imaging.probe import ProbeGeometry
 

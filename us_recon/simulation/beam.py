@@ -92,9 +92,23 @@ class Beam:
         if geometry.kind == ProbeKind.LINEAR:
             return np.full(np.shape(depth_mm), geometry.width_mm / geometry.beam_count)
         opening_rad = np.radians(geometry.angle_max_deg - geometry.angle_min_deg)
-        return np.asarray(
-            (geometry.radius_mm + depth_mm) * opening_rad / (geometry.beam_count - 1)
-        )
+        return np.asarray((geometry.radius_mm + depth_mm) * opening_rad / (geometry.beam_count - 1))
+
+    def locate(
+        self, x_mm: Float32[np.ndarray, " n"], y_mm: Float32[np.ndarray, " n"]
+    ) -> tuple[Float32[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
+        """Return fractional beam and sample of points, as `mm_to_beams` does but in float32."""
+        geometry = self.geometry
+        per_mm = np.float32(1.0 / geometry.sample_step_mm)
+        if geometry.kind == ProbeKind.LINEAR:
+            beam = x_mm * np.float32(geometry.beam_count / geometry.width_mm)
+            return beam + np.float32((geometry.beam_count - 1) / 2.0), y_mm * per_mm
+        below_apex = y_mm + np.float32(geometry.radius_mm)
+        first_rad, last_rad = np.radians([geometry.angle_min_deg, geometry.angle_max_deg])
+        per_rad = np.float32((geometry.beam_count - 1) / (last_rad - first_rad))
+        beam = (np.arctan2(x_mm, below_apex) - np.float32(first_rad)) * per_rad
+        reach = np.sqrt(x_mm * x_mm + below_apex * below_apex) - np.float32(geometry.radius_mm)
+        return beam, reach * per_mm
 
     def transfer(self) -> "BeamTransfer":
         """Return the filters that blur a beam-space signal with this point spread function."""

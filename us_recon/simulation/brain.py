@@ -1,34 +1,25 @@
 """A virtual patient: the ICBM 2009a template brain under a craniotomy.
 
-Frame: the template's RAS. Grey and white matter come from the template's probability maps, sulci
-and ventricles from what these leave free; the T1 image is only handed out as the MRI. Template:
-Fonov et al., NeuroImage 54 (2011) 313; the files are those that nilearn ships.
+Frame: the template's RAS. The acoustics come from the tissue maps of `template`; the T1 image is
+only handed out as the MRI.
 """
 
-import importlib.util
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
-import nibabel
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
-from scipy import ndimage
+from jaxtyping import Float32, Float64
 
-from us_recon.errors import InputError
 from us_recon.imaging.volume import Volume
 from us_recon.settings import setting
 from us_recon.simulation.noise import smooth_noise
 from us_recon.simulation.scene import Interface, Properties
+from us_recon.simulation.template import TissueMaps, load_template
 from us_recon.simulation.tissue import TISSUES, reflection_coefficient
 
-TEMPLATE = "mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
-HULL_SPACING = 2  # the hull is smooth: every second voxel is enough
-HULL_CLOSING_MM = 9.0
 SKULL_MM = (2.5, 8.5)  # inner and outer table above the hull
 DURA_MM = 1.0
 FALX_HALF_MM = 0.3
-FISSURE_LAYER = 102  # 30 mm above the commissures, over the top of the ventricles
 
 
 @dataclass(frozen=True)
@@ -89,7 +80,7 @@ class VirtualBrain:
         )
 
     @cached_property
-    def maps(self) -> "TissueMaps":
+    def maps(self) -> TissueMaps:
         """The tissue maps of the template."""
         return TissueMaps.of_template()
 
@@ -131,9 +122,7 @@ class VirtualBrain:
         hull = self.maps.sample(self.maps.hull_mm, points_mm.astype(np.float32))
         return hull.astype(np.float64) - DURA_MM
 
-    def properties(
-        self, points_mm: Float32[np.ndarray, "n 3"], frequency_mhz: float
-    ) -> Properties:
+    def properties(self, points_mm: Float32[np.ndarray, "n 3"], frequency_mhz: float) -> Properties:
         """Return the acoustic properties at points."""
         maps = self.maps
         hull = maps.sample(maps.hull_mm, points_mm)
@@ -152,7 +141,7 @@ class VirtualBrain:
         shares = {name: share * brain for name, share in shares.items()}
         shares["dura"] = dura
         shares["skull"] = np.clip(0.5 - skull / 1.2, 0.0, 1.0)
-        total = np.maximum(sum(shares.values()), 1.0)  # type: ignore[arg-type]
+        total = np.maximum(np.sum(list(shares.values()), axis=0), 1.0)
         texture_db = {
             "pia": 3.0 * smooth_noise(points_mm, 2.5, self.seed + 11),
             "white_matter": 1.5 * smooth_noise(points_mm, 3.0, self.seed + 12),
@@ -162,9 +151,8 @@ class VirtualBrain:
         loss = np.zeros_like(level)
         for name, share in shares.items():
             tissue = TISSUES[name]
-            amplitude = tissue.backscatter_amplitude
-            amplitude = amplitude * 10.0 ** (texture_db.get(name, np.float32(0.0)) / 20.0)
-            level += share / total * amplitude
+            variation = 10.0 ** (texture_db.get(name, np.zeros(1)) / 20.0)
+            level += share / total * tissue.backscatter_amplitude * variation
             loss += share / total * np.float32(tissue.attenuation_at(frequency_mhz))
         level_sets = [hull - DURA_MM, hull + 0.8, *self._inner_mm(points_mm, hull), skull]
         return Properties(level, loss, np.stack(level_sets, axis=1).astype(np.float32))
@@ -197,129 +185,3 @@ class VirtualBrain:
     def mri(self) -> Volume:
         """Return the template's T1 image."""
         return load_template("t1")
-
-
-@dataclass(frozen=True, eq=False)
-class TissueMaps:
-    """Voxel maps of the template in its own frame, 1 mm.
-
-    Attributes:
-        grey: Grey matter, 0 to 1.
-        white: White matter, 0 to 1.
-        sulcus: Membranes and vessels in the sulci, 0 to 1.
-        ventricle: Ventricles, 0 to 1.
-        ventricle_edge_mm: About the distance to their wall, negative inside.
-        hull_mm: Signed distance to the brain's hull without sulci, negative inside.
-        origin_mm: Centre of voxel (0, 0, 0).
-    """
-
-    grey: Float32[np.ndarray, "i j k"]
-    white: Float32[np.ndarray, "i j k"]
-    sulcus: Float32[np.ndarray, "i j k"]
-    ventricle: Float32[np.ndarray, "i j k"]
-    ventricle_edge_mm: Float32[np.ndarray, "i j k"]
-    hull_mm: Float32[np.ndarray, "i j k"]
-    origin_mm: Float64[np.ndarray, "3"]
-
-    @classmethod
-    def of_template(cls) -> "TissueMaps":
-        """Derive the maps from the template's files."""
-        t1, grey, white = (load_template(name) for name in ("t1", "gm", "wm"))
-        hull = _hull_distance_mm(t1.data > 0)
-        fluid = 1.0 - (grey.data + white.data) / 255.0
-        ventricle = _ventricles(fluid, hull)
-        smooth = ndimage.gaussian_filter(ventricle, 0.7)
-        return cls(
-            grey=np.clip(grey.data / 255.0 * (1.0 - smooth), 0.0, 1.0),
-            white=np.clip(white.data / 255.0 * (1.0 - smooth), 0.0, 1.0),
-            sulcus=_sulci(np.where(ndimage.maximum_filter(smooth, 5) > 0.3, 0.0, fluid)),
-            ventricle=smooth,
-            ventricle_edge_mm=(0.5 - smooth) * np.float32(4.0),
-            hull_mm=hull,
-            origin_mm=t1.T_space_index[:3, 3],
-        )
-
-    @property
-    def bounds_mm(self) -> tuple[Float64[np.ndarray, "3"], Float64[np.ndarray, "3"]]:
-        """Lowest and highest voxel centre."""
-        return self.origin_mm, self.origin_mm + np.array(self.grey.shape) - 1.0
-
-    def sample(
-        self, field: Float32[np.ndarray, "i j k"], points_mm: Float32[np.ndarray, "n 3"]
-    ) -> Float32[np.ndarray, " n"]:
-        """Interpolate one of the maps at points."""
-        index = points_mm - self.origin_mm.astype(np.float32)
-        values = ndimage.map_coordinates(field, index.T, order=1, mode="nearest")
-        return np.asarray(values, dtype=np.float32)
-
-
-def template_path(name: str) -> Path:
-    """Return the file of one template image, "t1", "gm" or "wm", without importing nilearn.
-
-    Raises:
-        InputError: nilearn is not installed or does not hold the file.
-    """
-    found = importlib.util.find_spec("nilearn")
-    for folder in (found.submodule_search_locations or []) if found else []:
-        path = Path(folder) / "datasets" / "data" / TEMPLATE.format(name)
-        if path.is_file():
-            return path
-    raise InputError(
-        f"the brain template {TEMPLATE.format(name)} was not found; "
-        "install the PyPI package nilearn, which ships it (pip install nilearn)"
-    )
-
-
-def load_template(name: str) -> Volume:
-    """Load one template image."""
-    image = nibabel.nifti1.load(template_path(name))
-    data = np.asarray(image.dataobj, dtype=np.float32)
-    return Volume(data, np.asarray(image.affine, dtype=np.float64))
-
-
-def _hull_distance_mm(brain: Bool[np.ndarray, "i j k"]) -> Float32[np.ndarray, "i j k"]:
-    """Return the signed distance to the brain closed over its sulci, smoothed."""
-    margin = int(HULL_CLOSING_MM) // HULL_SPACING + 2
-    coarse = np.pad(brain[::HULL_SPACING, ::HULL_SPACING, ::HULL_SPACING], margin)
-    reach = HULL_CLOSING_MM / HULL_SPACING
-    grown = ndimage.distance_transform_edt(~coarse) <= reach
-    closed = ndimage.distance_transform_edt(grown) > reach
-    inside, outside = (ndimage.distance_transform_edt(mask) for mask in (closed, ~closed))
-    signed = (outside - inside).astype(np.float32) * HULL_SPACING
-    signed = ndimage.gaussian_filter(signed, 1.2)
-    index = [np.arange(n) / HULL_SPACING + margin for n in brain.shape]
-    # Separable linear interpolation, one axis after the other.
-    for axis, at in enumerate(index):
-        low = np.floor(at).astype(int)
-        fraction = (at - low).astype(np.float32)
-        fraction = fraction.reshape([-1 if a == axis else 1 for a in range(3)])
-        low_values = np.take(signed, low, axis=axis)
-        signed = low_values + fraction * (np.take(signed, low + 1, axis=axis) - low_values)
-    return np.asarray(signed, dtype=np.float32)
-
-
-def _sulci(fluid: Float32[np.ndarray, "i j k"]) -> Float32[np.ndarray, "i j k"]:
-    """Return how much of a voxel is sulcus, by how its fluid stands out.
-
-    The template is a mean over many brains, so that most sulci keep a fifth of their fluid.
-    """
-    fluid = np.clip(fluid, 0.0, 1.0)
-    ridge = (fluid - 0.8 * ndimage.gaussian_filter(fluid, 2.5)) / 0.2
-    ridge = np.clip(ridge, 0.0, 1.0)
-    return np.asarray(ridge * ridge * (3.0 - 2.0 * ridge), dtype=np.float32)
-
-
-def _ventricles(
-    fluid: Float32[np.ndarray, "i j k"], hull_mm: Float32[np.ndarray, "i j k"]
-) -> Float32[np.ndarray, "i j k"]:
-    """Return the deep fluid that is thicker than a sulcus."""
-    below_fissure = np.arange(fluid.shape[2]) < FISSURE_LAYER
-    deep = (hull_mm < -25.0) & below_fissure
-    core = ndimage.binary_opening((fluid > 0.5) & deep, iterations=1)
-    labels, count = ndimage.label(core)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    sizes[0] = 0
-    core = (sizes > 5000)[labels]
-    grown = ndimage.binary_dilation(core, iterations=2)
-    # The wall's partial volume is grey matter in the maps: half fluid counts as fluid.
-    return np.where(grown & deep, np.clip(2.0 * fluid, 0.0, 1.0), 0.0).astype(np.float32)

@@ -1,6 +1,6 @@
 """The virtual scanning cell: patient, robot, tracker and scanner as one stream of events."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,12 +22,11 @@ from us_recon.imaging.probe import ProbeKind
 from us_recon.imaging.volume import Volume
 from us_recon.occupancy.mesh import Mesh
 from us_recon.settings import setting
-from us_recon.simulation.brain import BrainSettings, VirtualBrain
+from us_recon.simulation.catalogue import DEFAULT_SWEEPS, SCENES
 from us_recon.simulation.imager import Imager, ImagerSettings
 from us_recon.simulation.probes import VirtualProbe, probe_for
 from us_recon.simulation.robot import SweepSettings, Trajectory, plan_sweep
 from us_recon.simulation.scene import Scene, SceneGrid, on_grid
-from us_recon.simulation.spine import SpineSettings, VirtualSpine
 from us_recon.simulation.tracker import (
     NS_PER_S,
     PoseStream,
@@ -53,9 +52,7 @@ class CellSettings:
     image_latency_s: float = setting(
         0.0, "Delay of image stamps behind the acquisition.", unit="s", minimum=0.0, maximum=1.0
     )
-    label_every: int = setting(
-        0, "Every how many images a label is sent; 0 sends none.", minimum=0
-    )
+    label_every: int = setting(0, "Every how many images a label is sent; 0 sends none.", minimum=0)
     patient_turn_deg: float = setting(
         25.0, "How far the patient is turned in the world.", unit="deg", minimum=0.0, maximum=180.0
     )
@@ -161,9 +158,7 @@ class ScanningCell:
     @cached_property
     def imager(self) -> Imager:
         """The scanner."""
-        return Imager(
-            self.grid, self.geometry, self._imager_settings, self._probe.beam, self.seed
-        )
+        return Imager(self.grid, self.geometry, self._imager_settings, self._probe.beam, self.seed)
 
     @cached_property
     def mri(self) -> Volume:
@@ -171,8 +166,10 @@ class ScanningCell:
         return self.scene.mri()
 
     def true_meshes(self) -> dict[str, Mesh]:
-        """Return the true surfaces in the world by name; the first is what a mapper should find."""
-        return {name: moved(self.grid.surface(name), self.T_world_mri) for name in self.scene.solids}
+        """Return the true surfaces in the world by name; a mapper should find the first."""
+        return {
+            name: moved(self.grid.surface(name), self.T_world_mri) for name in self.scene.solids
+        }
 
     def initial_T_world_mri(self, error_mm: float, error_deg: float) -> Float64[np.ndarray, "4 4"]:
         """Return a first guess that is off by exactly this at the middle of the imaged region."""
@@ -254,17 +251,6 @@ def moved(mesh: Mesh, T: Float64[np.ndarray, "4 4"]) -> Mesh:
     return Mesh(vertices.astype(np.float32), mesh.triangles)
 
 
-DEFAULT_SWEEPS = {
-    "spine": SweepSettings(kind="raster", length_mm=70.0, lanes=3, lane_spacing_mm=18.0),
-    "brain": SweepSettings(kind="fan", tilt_deg=28.0),
-}
-
-_SCENES: dict[str, Callable[[int], Scene]] = {
-    "spine": lambda seed: VirtualSpine(SpineSettings.drawn(seed), seed),
-    "brain": lambda seed: VirtualBrain(BrainSettings.drawn(seed), seed),
-}
-
-
 def make_cell(
     scene: str,
     probe: str = "convex",
@@ -286,12 +272,12 @@ def make_cell(
     Raises:
         InputError: Unknown scene or probe.
     """
-    if scene not in _SCENES:
-        raise InputError(f"scene is {scene!r}; expected one of {', '.join(_SCENES)}")
+    if scene not in SCENES:
+        raise InputError(f"scene is {scene!r}; expected one of {', '.join(SCENES)}")
     if probe not in tuple(ProbeKind):
         raise InputError(f"probe is {probe!r}; expected one of {', '.join(ProbeKind)}")
     return ScanningCell(
-        _SCENES[scene](seed),
+        SCENES[scene](seed),
         probe_for(scene, ProbeKind(probe)),
         sweep or DEFAULT_SWEEPS[scene],
         tracker,

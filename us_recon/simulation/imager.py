@@ -19,7 +19,7 @@ from us_recon.simulation.beam import Beam, BeamSettings
 from us_recon.simulation.propagation import CENTRE_PLANE, Propagation, SliceSampler
 from us_recon.simulation.scatterers import ScattererLattice
 from us_recon.simulation.scene import SceneGrid
-from us_recon.simulation.specular import surface_echoes
+from us_recon.simulation.specular import sum_into_beams, surface_echoes
 
 SLICE_REACH = 2.0  # scatterers beyond this many standard deviations of the slice are left out
 
@@ -123,22 +123,27 @@ class Imager:
         self, T_scene_transducer: Float64[np.ndarray, "4 4"], shot: int = 0
     ) -> Float32[np.ndarray, "beams samples"]:
         """Return the envelope after time gain in dB; 0 is the speckle of average soft tissue."""
-        signal = self.echoes(T_scene_transducer)
-        signal += self._noise(shot)
-        signal = self._transfer.blur_along(signal)
+        signal = self.echo_signal(T_scene_transducer, shot)
         level_db = np.float32(20.0) * np.log10(np.abs(signal) + np.float32(1e-9))
         return np.asarray(level_db + self._gain_db)
+
+    def echo_signal(
+        self, T_scene_transducer: Float64[np.ndarray, "4 4"], shot: int = 0
+    ) -> Complex64[np.ndarray, "beams samples"]:
+        """Return the demodulated echo signal with pulse and noise, before gain."""
+        signal = self.echoes(T_scene_transducer)
+        signal += self._noise(shot)
+        return self._transfer.blur_along(signal)
 
     def echoes(
         self, T_scene_transducer: Float64[np.ndarray, "4 4"]
     ) -> Complex64[np.ndarray, "beams samples"]:
-        """Return the demodulated echo signal before the pulse, without noise and gain."""
+        """Return the echoes blurred across beams, before pulse, noise and gain."""
         settings = self.settings
         paths = self._sampler.sample(self.scene, T_scene_transducer)
         mirror = 10.0 ** (settings.reflector_db / 20.0)
-        signal = self._speckle(paths)
+        signal = self._speckle(paths) * paths.transmission
         signal += surface_echoes(paths, self.scene.interfaces, self.beam, mirror, self.seed)
-        signal *= paths.transmission
         signal = self._transfer.blur_across(signal)
         signal += self._reverberation(signal, paths)
         signal += self._ring_down()
@@ -162,17 +167,16 @@ class Imager:
         geometry = self.geometry
         reach_mm = SLICE_REACH * float(self._slice_sigma_mm.max())
         found = self._lattice.near_plane(paths.T_scene_transducer, geometry, reach_mm, 1.0)
-        index = geometry.mm_to_beams(found.plane_mm[:, :2])
-        beam, sample = index[:, 0], index[:, 1]
+        beam, sample = self.beam.locate(found.plane_mm[0], found.plane_mm[1])
         inside = (beam > -0.5) & (beam < geometry.beam_count - 0.5)
         inside &= (sample > -0.5) & (sample < geometry.sample_count - 0.5)
         kept = np.flatnonzero(inside)
         depth_mm = sample[kept] * np.float32(geometry.sample_step_mm)
-        beam = (beam[kept] + np.float32(0.5)).astype(np.int32)
-        sample = (sample[kept] + np.float32(0.5)).astype(np.int32)
+        beam = (beam[kept] + np.float32(0.5)).astype(np.intp)
+        sample = (sample[kept] + np.float32(0.5)).astype(np.intp)
         cell = beam * geometry.sample_count + sample
-        elevation = found.plane_mm[kept, 2]
-        plane = np.rint(elevation / paths.plane_offsets_mm[-1]).astype(np.int32)
+        elevation = found.plane_mm[2, kept]
+        plane = np.rint(elevation / paths.plane_offsets_mm[-1]).astype(np.intp)
         plane = np.clip(plane, -1, 1) + CENTRE_PLANE
         elevation = elevation / self._slice_sigma_mm[sample]
         amplitude = np.exp(np.float32(-0.5) * elevation * elevation)
@@ -180,7 +184,8 @@ class Imager:
         amplitude *= paths.backscatter.reshape(-1)[plane * paths.transmission.size + cell]
         # The echo's phase follows its path there and back: speckle moves with the tissue.
         phase = found.phase_rad[kept] - np.float32(4.0 * np.pi / self.beam.wavelength_mm) * depth_mm
-        return lay_down(cell, amplitude, phase, geometry)
+        echoes = amplitude * (np.cos(phase) + np.complex64(1j) * np.sin(phase))
+        return sum_into_beams(cell, echoes, (geometry.beam_count, geometry.sample_count))
 
     def _reverberation(
         self, signal: Complex64[np.ndarray, "beams samples"], paths: Propagation
@@ -231,17 +236,3 @@ class Imager:
         energy = energy * np.sqrt(np.pi) * self._transfer.sigma_samples
         energy = energy / (2.0 * np.sqrt(np.pi) * self._transfer.sigma_beams)
         return (1.0 / np.sqrt(np.maximum(density * energy, 1e-12))).astype(np.float32)
-
-
-def lay_down(
-    cells: np.ndarray,
-    amplitude: Float32[np.ndarray, " n"],
-    phase_rad: Float32[np.ndarray, " n"],
-    geometry: ProbeGeometry,
-) -> Complex64[np.ndarray, "beams samples"]:
-    """Sum complex echoes into the beam-space cells they fall in."""
-    count = geometry.beam_count * geometry.sample_count
-    signal = np.empty(count, dtype=np.complex64)
-    signal.real = np.bincount(cells, weights=amplitude * np.cos(phase_rad), minlength=count)
-    signal.imag = np.bincount(cells, weights=amplitude * np.sin(phase_rad), minlength=count)
-    return signal.reshape(geometry.beam_count, geometry.sample_count)

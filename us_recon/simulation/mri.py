@@ -29,9 +29,7 @@ class MriTissue(Enum):
     MARROW = 170.0
 
 
-Layers = Callable[
-    [Float32[np.ndarray, "n 3"]], list[tuple[Float32[np.ndarray, " n"], MriTissue]]
-]
+Layers = Callable[[Float32[np.ndarray, "n 3"]], list[tuple[Float32[np.ndarray, " n"], MriTissue]]]
 
 
 def synthesise_t1(

@@ -6,7 +6,9 @@ from scipy.ndimage import map_coordinates
 
 
 def smooth_noise(
-    points_mm: Float32[np.ndarray, "n 3"], cell_mm: float, seed: int
+    points_mm: Float32[np.ndarray, "n 3"],
+    cell_mm: float | tuple[float, float, float],
+    seed: int,
 ) -> Float32[np.ndarray, " n"]:
     """Return noise of zero mean and unit variance that varies over `cell_mm`.
 
@@ -15,19 +17,19 @@ def smooth_noise(
 
     Args:
         points_mm: Where to evaluate.
-        cell_mm: Lattice constant.
+        cell_mm: Lattice constant, one for all axes or one each; along inf nothing varies.
         seed: Another seed gives an independent field.
     """
     if len(points_mm) == 0:
         return np.zeros(0, dtype=np.float32)
-    scaled = points_mm / np.float32(cell_mm)
+    scaled = points_mm / np.asarray(cell_mm, dtype=np.float32)
     floor = np.floor(scaled)
     first = floor.min(axis=0).astype(np.int32)
     shape = floor.max(axis=0).astype(np.int32) - first + 2
     scaled -= floor
     floor += scaled * scaled * (3.0 - 2.0 * scaled)
-    corners = np.indices(shape, dtype=np.int32).reshape(3, -1).T + first
-    lattice = uniform_of(hash_cells(np.ascontiguousarray(corners), seed)).reshape(shape)
+    corners = np.indices(shape, dtype=np.int32).reshape(3, -1) + first[:, None]
+    lattice = uniform_of(hash_cells(corners, seed)).reshape(shape)
     values = map_coordinates(lattice, (floor - first).T, order=1, mode="nearest")
     # A uniform variable has variance 1/12; the cubic blend keeps 26/35 of it along each axis.
     return ((values - 0.5) * np.float32(np.sqrt(12.0 * (35.0 / 26.0) ** 3))).astype(np.float32)
@@ -39,12 +41,12 @@ def uniform_of(bits: UInt32[np.ndarray, "*n"]) -> Float32[np.ndarray, "*n"]:
     return (top + np.float32(0.5)) * np.float32(2.0**-24)
 
 
-def hash_cells(cells: Int32[np.ndarray, "n 3"], seed: int) -> UInt32[np.ndarray, " n"]:
-    """Return 32 well mixed bits for each integer cell."""
-    index = cells.view(np.uint32)
-    mixed = mix(index[:, 0] * np.uint32(0x8DA6B343) + np.uint32(seed * 0x85EBCA6B % 2**32))
-    mixed = mix(mixed ^ (index[:, 1] * np.uint32(0xD8163841)))
-    return mix(mixed ^ (index[:, 2] * np.uint32(0xCB1AB31F)))
+def hash_cells(cells: Int32[np.ndarray, "3 n"], seed: int) -> UInt32[np.ndarray, " n"]:
+    """Return 32 well mixed bits for each integer cell, given by its three coordinates."""
+    first, second, third = cells.view(np.uint32)
+    mixed = mix(first * np.uint32(0x8DA6B343) + np.uint32(seed * 0x85EBCA6B % 2**32))
+    mixed = mix(mixed ^ (second * np.uint32(0xD8163841)))
+    return mix(mixed ^ (third * np.uint32(0xCB1AB31F)))
 
 
 def mix(x: UInt32[np.ndarray, "*n"]) -> UInt32[np.ndarray, "*n"]:

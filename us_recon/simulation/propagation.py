@@ -15,6 +15,7 @@ from us_recon.simulation.scene import LEVEL_SETS, Interface, SceneGrid
 
 BEAM_STRIDE = 2
 SAMPLE_STRIDE = 4
+IN_FRONT_SAMPLES = 2 * SAMPLE_STRIDE  # before a surface's own loss, which the grid blurs
 PLANES_SIGMA = (-1.0, 0.0, 1.0)  # positions across the slice in standard deviations
 CENTRE_PLANE = 1
 
@@ -141,7 +142,8 @@ class SliceSampler:
             nearer = behind.any(axis=1) & (hit * geometry.sample_step_mm < depth_mm)
             depth_mm[nearer] = _refine(full, beams[nearer], hit[nearer]) * geometry.sample_step_mm
             reflected = interface.reflectivity * cosine[beams, hit] ** interface.exponent
-            echo[nearer] = (reflected * transmission[beams, hit])[nearer]
+            in_front = transmission[beams, np.maximum(hit - IN_FRONT_SAMPLES, 0)]
+            echo[nearer] = (reflected * in_front)[nearer]
         return depth_mm, echo
 
 
@@ -159,7 +161,7 @@ def _march(
         half = np.sqrt(kept[..., sample])
         amplitude[..., sample] = front * half
         front = amplitude[..., sample] * half
-        step = np.diff(front, axis=-1) * spread
+        step = (front[:, 1:] - front[:, :-1]) * spread
         front[:, :-1] += step
         front[:, 1:] -= step
     return amplitude

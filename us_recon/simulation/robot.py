@@ -168,9 +168,7 @@ def _lower(
         T[:, :3, 3] += (distance.min(axis=1) + press_mm)[:, None] * T[:, :3, 1]
 
 
-def _gradient(
-    scene: Scene, points_mm: Float64[np.ndarray, "n 3"]
-) -> Float64[np.ndarray, "n 3"]:
+def _gradient(scene: Scene, points_mm: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
     """Return the outward normal of the contact surface, taken over the size of a probe."""
     step = NORMAL_SPAN_MM * np.eye(3)
     slope = [

@@ -27,7 +27,7 @@ class Scatterers:
         phase_rad: Uniform over the circle.
     """
 
-    plane_mm: Float32[np.ndarray, "n 3"]
+    plane_mm: Float32[np.ndarray, "3 n"]
     phase_rad: Float32[np.ndarray, " n"]
 
 
@@ -62,14 +62,14 @@ class ScattererLattice:
         first = hash_cells(cells, self.seed)
         second = mix(first + np.uint32(0x9E3779B9))
         jitter = np.empty(cells.shape, dtype=np.float32)
-        jitter[:, 0] = first & np.uint32(0xFFFF)
-        jitter[:, 1] = first >> np.uint32(16)
-        jitter[:, 2] = second >> np.uint32(16)
+        jitter[0] = first & np.uint32(0xFFFF)
+        jitter[1] = first >> np.uint32(16)
+        jitter[2] = second >> np.uint32(16)
         jitter *= np.float32(2.0**-16)
         jitter += cells
         jitter *= np.float32(self.pitch_mm)
-        jitter -= T_scene_transducer[:3, 3].astype(np.float32)
-        plane_mm = jitter @ T_scene_transducer[:3, :3].astype(np.float32)
+        jitter -= T_scene_transducer[:3, 3:].astype(np.float32)
+        plane_mm = T_scene_transducer[:3, :3].T.astype(np.float32) @ jitter
         turn = (second & np.uint32(_PHASES - 1)).astype(np.float32)
         return Scatterers(plane_mm, turn * np.float32(2.0 * np.pi / _PHASES))
 
@@ -79,7 +79,7 @@ class ScattererLattice:
         geometry: ProbeGeometry,
         half_thickness_mm: float,
         margin_mm: float,
-    ) -> Int32[np.ndarray, "n 3"]:
+    ) -> Int32[np.ndarray, "3 n"]:
         """List lattice cells in the slab: all columns along the axis nearest to its normal."""
         rotation, origin = T_scene_transducer[:3, :3], T_scene_transducer[:3, 3]
         normal = rotation[:, 2]
@@ -109,11 +109,11 @@ class ScattererLattice:
         reach = half_thickness_mm / abs(normal[along]) / self.pitch_mm
         base = np.floor((height[near] + origin[along]) / self.pitch_mm - reach).astype(np.int32)
         layers = np.arange(int(np.ceil(2.0 * reach)) + 1, dtype=np.int32)
-        cells = np.empty((base.size, layers.size, 3), dtype=np.int32)
-        cells[..., u] = cell_u[near, None]
-        cells[..., v] = cell_v[near, None]
-        cells[..., along] = base[:, None] + layers
-        return cells.reshape(-1, 3)
+        cells = np.empty((3, layers.size, base.size), dtype=np.int32)
+        cells[u] = cell_u[near]
+        cells[v] = cell_v[near]
+        cells[along] = base + layers[:, None]
+        return cells.reshape(3, -1)
 
 
 def sector_box_mm(
@@ -136,8 +136,10 @@ def _in_sector(
     depth_mm = depth_mm * geometry.sample_step_mm
     inside = (depth_mm > -margin_mm) & (depth_mm < geometry.depth_mm + margin_mm)
     first, last = geometry.beam_points_mm[[0, -1]][:, [0, -1]]
-    return inside & (_left_of(first, x_mm, y_mm) < margin_mm) & (
-        _left_of(last, x_mm, y_mm) > -margin_mm
+    return (
+        inside
+        & (_left_of(first, x_mm, y_mm) < margin_mm)
+        & (_left_of(last, x_mm, y_mm) > -margin_mm)
     )
 
 
@@ -148,6 +150,4 @@ def _left_of(
 ) -> Float64[np.ndarray, " n"]:
     """Return the distance by which points lie on the unmarked side of a beam."""
     direction = (beam_mm[1] - beam_mm[0]) / np.linalg.norm(beam_mm[1] - beam_mm[0])
-    return np.asarray(
-        direction[0] * (y_mm - beam_mm[0, 1]) - direction[1] * (x_mm - beam_mm[0, 0])
-    )
+    return np.asarray(direction[0] * (y_mm - beam_mm[0, 1]) - direction[1] * (x_mm - beam_mm[0, 0]))

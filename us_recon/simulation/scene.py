@@ -1,7 +1,7 @@
 """What the virtual scanner needs to know of a virtual patient, and that knowledge on a grid."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -53,6 +53,7 @@ class Properties:
     level_sets_mm: Float32[np.ndarray, "n interfaces"]
 
 
+@runtime_checkable
 class Scene(Protocol):
     """A virtual patient. All points are in the scene's own frame, which is its `mri` frame."""
 
@@ -76,9 +77,7 @@ class Scene(Protocol):
     def T_scene_approach(self) -> Float64[np.ndarray, "4 4"]:
         """Where to scan: origin near the contact surface, y into the patient, z along the sweep."""
 
-    def properties(
-        self, points_mm: Float32[np.ndarray, "n 3"], frequency_mhz: float
-    ) -> Properties:
+    def properties(self, points_mm: Float32[np.ndarray, "n 3"], frequency_mhz: float) -> Properties:
         """Return the acoustic properties at points."""
 
     def contact_distance_mm(
@@ -104,9 +103,7 @@ class SceneGrid:
     interfaces: tuple[Interface, ...]
     fields: torch.Tensor
 
-    def fields_at(
-        self, points_mm: Float32[np.ndarray, "n 3"]
-    ) -> Float32[np.ndarray, "fields n"]:
+    def fields_at(self, points_mm: Float32[np.ndarray, "n 3"]) -> Float32[np.ndarray, "fields n"]:
         """Interpolate the fields at points."""
         origin = np.asarray(self.grid.origin_mm, dtype=np.float32)
         size_mm = (np.asarray(self.grid.shape, dtype=np.float32) - 1) * self.grid.spacing_mm

@@ -10,7 +10,12 @@ from jaxtyping import Complex64, Float32, Float64, Int
 from us_recon.geometry.rigid import transform_points
 from us_recon.simulation.beam import Beam
 from us_recon.simulation.noise import hash_cells, smooth_noise, uniform_of
-from us_recon.simulation.propagation import Propagation, incidence_cosine, resize
+from us_recon.simulation.propagation import (
+    IN_FRONT_SAMPLES,
+    Propagation,
+    incidence_cosine,
+    resize,
+)
 from us_recon.simulation.scene import Interface
 
 PATCH_MM = 4.0
@@ -24,7 +29,7 @@ def surface_echoes(
     mirror: float,
     seed: int,
 ) -> Complex64[np.ndarray, "beams samples"]:
-    """Return the echoes of all interfaces before transmission and blur.
+    """Return the echoes of all interfaces before the blur, weakened by what lies in front.
 
     Args:
         paths: Level sets along the beams.
@@ -40,18 +45,20 @@ def surface_echoes(
         level_sets = paths.level_sets_mm[number]
         if level_sets.min() > 0 or level_sets.max() < 0:
             continue
+        found = [_crossings(resize(level_set, shape)) for level_set in level_sets]
+        planes = np.repeat(np.arange(len(found)), [len(beams) for beams, _, _ in found])
+        beams, samples, fraction = (np.concatenate(column) for column in zip(*found, strict=True))
+        points_mm = _points_in_scene(paths, beam, beams, samples + fraction, planes)
         cosines = incidence_cosine(level_sets, beam)
-        for plane, level_set in enumerate(level_sets):
-            beams, samples, fraction = _crossings(resize(level_set, shape))
-            points_mm = _points_in_scene(paths, beam, beams, samples + fraction, plane)
-            cosine = cosines[
-                beams * cosines.shape[0] // shape[0], samples * cosines.shape[1] // shape[1]
-            ]
-            echo = _echo(interface, cosine, points_mm, seed + 31 * number)
-            echo *= np.float32(mirror * paths.plane_weights[plane])
-            first = beams * shape[1] + samples
-            cells += [first, first + 1]
-            echoes += [echo * (1.0 - fraction), echo * fraction]
+        cosine = cosines[
+            beams * cosines.shape[0] // shape[0], samples * cosines.shape[1] // shape[1]
+        ]
+        echo = _echo(interface, cosine, points_mm, seed + 31 * number)
+        echo *= np.float32(mirror) * paths.plane_weights[planes]
+        echo *= paths.transmission[beams, np.maximum(samples - IN_FRONT_SAMPLES, 0)]
+        first = beams * shape[1] + samples
+        cells += [first, first + 1]
+        echoes += [echo * (1.0 - fraction), echo * fraction]
     if not cells:
         return np.zeros(shape, dtype=np.complex64)
     return sum_into_beams(np.concatenate(cells), np.concatenate(echoes), shape)
@@ -62,7 +69,8 @@ def _crossings(
 ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
     """Return beam, sample before, and fraction to the next sample of every zero crossing."""
     negative = np.signbit(level_set)
-    beams, samples = np.nonzero(negative[:, 1:] != negative[:, :-1])
+    changed = np.flatnonzero(negative[:, 1:] != negative[:, :-1])
+    beams, samples = np.divmod(changed, level_set.shape[1] - 1)
     front, behind = level_set[beams, samples], level_set[beams, samples + 1]
     return beams, samples, (front / (front - behind)).astype(np.float32)
 
@@ -72,13 +80,13 @@ def _points_in_scene(
     beam: Beam,
     beams: Int[np.ndarray, " n"],
     samples: Float64[np.ndarray, " n"] | Float32[np.ndarray, " n"],
-    plane: int,
+    planes: Int[np.ndarray, " n"],
 ) -> Float32[np.ndarray, "n 3"]:
     geometry = beam.geometry
     depth_mm = samples[:, None] * geometry.sample_step_mm
     points = np.empty((beams.size, 3))
     points[:, :2] = geometry.beam_origins_mm[beams] + depth_mm * geometry.beam_directions[beams]
-    points[:, 2] = paths.plane_offsets_mm[plane]
+    points[:, 2] = paths.plane_offsets_mm[planes]
     return transform_points(paths.T_scene_transducer, points).astype(np.float32)
 
 
@@ -90,7 +98,7 @@ def _echo(
 ) -> Complex64[np.ndarray, " n"]:
     patch_db = interface.patchiness_db * smooth_noise(points_mm, PATCH_MM, seed)
     strength = interface.reflectivity * 10.0 ** (patch_db / 20.0)
-    cell = np.floor(points_mm / ROUGH_CELL_MM).astype(np.int32)
+    cell = np.ascontiguousarray(np.floor(points_mm.T / ROUGH_CELL_MM), dtype=np.int32)
     rayleigh = np.sqrt(-np.log(uniform_of(hash_cells(cell, seed + 1))))
     phase = 2.0 * np.pi * uniform_of(hash_cells(cell, seed + 2))
     rough = interface.roughness * cosine * rayleigh * np.exp(1j * phase)

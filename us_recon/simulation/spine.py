@@ -104,9 +104,7 @@ class VirtualSpine:
         T[1, 3] = -self.settings.process_length_mm - 40.0
         return T
 
-    def bone_distance_mm(
-        self, points_mm: Float32[np.ndarray, "n 3"]
-    ) -> Float32[np.ndarray, " n"]:
+    def bone_distance_mm(self, points_mm: Float32[np.ndarray, "n 3"]) -> Float32[np.ndarray, " n"]:
         """Return the signed distance to the nearest vertebra."""
         settings = self.settings
         nearest = np.full(len(points_mm), 1e3, dtype=np.float32)
@@ -129,7 +127,7 @@ class VirtualSpine:
     ) -> Float32[np.ndarray, " n"]:
         """Return the distance to one vertebra; it is symmetric, so only one side is modelled."""
         settings = self.settings
-        p = points_mm * np.float32([1.0, 1.0, 1.0])
+        p = points_mm.copy()
         p[:, 0] = np.abs(p[:, 0])
         tip = -14.0 - settings.process_length_mm
         span = settings.transverse_span_mm / 2.0
@@ -154,7 +152,7 @@ class VirtualSpine:
         cover = self.settings.fat_mm + self.settings.skin_mm + 3.0
         x = points_mm[:, 0]
         furrow = 5.0 * (1.0 - np.exp(-((x / 22.0) ** 2))) - (x / 26.0) ** 2
-        wave = 0.6 * smooth_noise(points_mm * np.float32([1, 0, 1]), 35.0, self.seed + 11)
+        wave = 0.6 * smooth_noise(points_mm, (35.0, np.inf, 35.0), self.seed + 11)
         return np.asarray(tip - cover - furrow + wave, dtype=np.float32)
 
     def contact_distance_mm(
@@ -168,21 +166,19 @@ class VirtualSpine:
         self, points_mm: Float32[np.ndarray, "n 3"]
     ) -> tuple[Float32[np.ndarray, " n"], Float32[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
         """Return the depth below the skin, below the dermis and below the fat."""
-        flat = points_mm * np.float32([1.0, 0.0, 1.0])
         depth = points_mm[:, 1] - self.skin_y_mm(points_mm)
-        fat = self.settings.fat_mm * (1.0 + 0.25 * smooth_noise(flat, 25.0, self.seed + 12))
+        wave = smooth_noise(points_mm, (25.0, np.inf, 25.0), self.seed + 12)
+        fat = self.settings.fat_mm * (1.0 + 0.25 * wave)
         dermis = depth - np.float32(self.settings.skin_mm)
         return depth, dermis, (dermis - fat).astype(np.float32)
 
-    def properties(
-        self, points_mm: Float32[np.ndarray, "n 3"], frequency_mhz: float
-    ) -> Properties:
+    def properties(self, points_mm: Float32[np.ndarray, "n 3"], frequency_mhz: float) -> Properties:
         """Return the acoustic properties at points."""
         depth, dermis, deep = self._layers_mm(points_mm)
         bone = self.bone_distance_mm(points_mm)
         septa = self._septa_mm(points_mm, deep)
-        fibres = smooth_noise(points_mm * np.float32([1.0, 1.0, 0.25]), 1.7, self.seed + 13)
-        lobules = smooth_noise(points_mm * np.float32([0.5, 1.0, 0.5]), 2.5, self.seed + 14)
+        fibres = smooth_noise(points_mm, (1.7, 1.7, 6.8), self.seed + 13)
+        lobules = smooth_noise(points_mm, (5.0, 2.5, 5.0), self.seed + 14)
         midline = np.exp(-((points_mm[:, 0] / 3.0) ** 2)) * (points_mm[:, 1] < -12.0)
         muscle_db = TISSUES["muscle"].backscatter_db + 3.5 * fibres + 6.0 * midline
         fat_db = TISSUES["fat"].backscatter_db + 3.0 * lobules
@@ -205,7 +201,7 @@ class VirtualSpine:
         deep_mm: Float32[np.ndarray, " n"],
     ) -> Float32[np.ndarray, " n"]:
         """Return a level set of wavy sheets between muscle bundles, absent elsewhere."""
-        wander = smooth_noise(points_mm * np.float32([1.0, 1.0, 0.3]), 9.0, self.seed + 15)
+        wander = smooth_noise(points_mm, (9.0, 9.0, 30.0), self.seed + 15)
         tilt = np.float32(0.35) * np.abs(points_mm[:, 0])
         turn = (points_mm[:, 1] + tilt + 2.5 * wander) / np.float32(SEPTA_MM)
         sheets = np.sin(np.float32(2.0 * np.pi) * turn) * np.float32(SEPTA_MM / 6.0)

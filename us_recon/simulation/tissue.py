@@ -48,29 +48,25 @@ class Tissue:
 SZABO = "Szabo, Diagnostic Ultrasound Imaging: Inside Out, 2nd ed. 2014, table B.1"
 CULJAT = "Culjat et al., Ultrasound Med Biol 36 (2010) 861, table 1"
 ITIS = "IT'IS Foundation, tissue properties database 4"
-ELSAYED = "level: intraoperative landmarks, doi 10.1186/s41984-019-0056-5"
+PINTON = "Pinton et al., Med Phys 39 (2012) 299"
+BRAIN = f"around the whole brain's 0.6 ({CULJAT})"
+LANDMARKS = "level: intraoperative landmarks, doi 10.1186/s41984-019-0056-5"
 
 TISSUES = MappingProxyType(
     {
         "gel": Tissue(1000, 1480, 0.0022, 2.0, -80.0, f"water; {CULJAT}; exponent {SZABO}"),
-        "csf": Tissue(1007, 1505, 0.0022, 2.0, -50.0, f"{ITIS}; attenuation of water; {ELSAYED}"),
-        "grey_matter": Tissue(
-            1045, 1500, 0.5, 1.0, -12.0, f"{ITIS}; attenuation below the brain's mean 0.6 of {CULJAT}"
-        ),
-        "white_matter": Tissue(
-            1041, 1552, 0.7, 1.0, -6.0, f"{ITIS}; attenuation above the brain's mean 0.6 of {CULJAT}"
-        ),
-        "pia": Tissue(1100, 1500, 0.6, 1.0, 5.0, f"sulcal vessels and membranes; {ITIS}; {ELSAYED}"),
-        "dura": Tissue(1174, 1500, 1.0, 1.0, 6.0, f"{ITIS} (dura); {ELSAYED}"),
+        "csf": Tissue(1007, 1505, 0.0022, 2.0, -50.0, f"{ITIS}; attenuation of water; {LANDMARKS}"),
+        "grey_matter": Tissue(1045, 1500, 0.5, 1.0, -12.0, f"{ITIS}; attenuation {BRAIN}, less"),
+        "white_matter": Tissue(1041, 1552, 0.7, 1.0, -6.0, f"{ITIS}; attenuation {BRAIN}, more"),
+        "pia": Tissue(1100, 1500, 0.6, 1.0, 5.0, f"sulcal membranes; {ITIS}; {LANDMARKS}"),
+        "dura": Tissue(1174, 1500, 1.0, 1.0, 6.0, f"{ITIS} (dura); {LANDMARKS}"),
         "skin": Tissue(1109, 1624, 1.0, 1.0, 2.0, f"{ITIS}; attenuation and level set by us"),
         "fat": Tissue(950, 1478, 0.48, 1.0, -8.0, f"{CULJAT}"),
         "muscle": Tissue(1050, 1547, 0.8, 1.0, -8.0, f"{CULJAT}, 0.57 ({SZABO}) to 1.09 dB/cm"),
         "ligament": Tissue(1100, 1670, 1.5, 1.0, -1.0, f"tendon, {CULJAT}; attenuation lowered"),
         "disc": Tissue(1100, 1627, 1.0, 1.0, -8.0, f"{ITIS} (intervertebral disc)"),
         "bone": Tissue(1975, 3476, 6.9, 1.0, -24.0, f"cortical, {CULJAT}"),
-        "skull": Tissue(
-            1908, 2814, 13.3, 1.0, -24.0, f"{ITIS}; attenuation Pinton et al., Med Phys 39 (2012) 299"
-        ),
+        "skull": Tissue(1908, 2814, 13.3, 1.0, -24.0, f"{ITIS}; attenuation {PINTON}"),
         "air": Tissue(1.2, 330, 1.2, 2.0, -80.0, f"{CULJAT}"),
     }
 )

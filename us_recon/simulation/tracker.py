@@ -15,12 +15,8 @@ NS_PER_S = 1_000_000_000
 class TrackerSettings:
     """How well the tracker sees the probe."""
 
-    rate_hz: float = setting(
-        100.0, "Poses per second.", unit="Hz", minimum=1.0, maximum=2000.0
-    )
-    noise_mm: float = setting(
-        0.1, "Standard deviation of each coordinate.", unit="mm", minimum=0.0
-    )
+    rate_hz: float = setting(100.0, "Poses per second.", unit="Hz", minimum=1.0, maximum=2000.0)
+    noise_mm: float = setting(0.1, "Standard deviation of each coordinate.", unit="mm", minimum=0.0)
     noise_deg: float = setting(
         0.05, "Standard deviation of the rotation about each axis.", unit="deg", minimum=0.0
     )
