@@ -281,7 +281,7 @@ def test_a_configuration_without_calibration_is_named(
     tmp_path: Path, tiny_plus: tuple[Path, Path]
 ) -> None:
     other = config(tmp_path, VOLUME)
-    with pytest.raises(InputError, match="no transform from Image to Probe, only none"):
+    with pytest.raises(InputError, match="no transform from Image to Probe, only none, and"):
         read_plus_recording(tiny_plus[0], other)
 
 
@@ -334,6 +334,23 @@ def test_the_layout_of_the_bone_recording(data_dir: Path) -> None:
     assert geometry.kind is ProbeKind.LINEAR and geometry.width_mm == 40.0
     # 616 rows of 0.0854 mm are 52.6 mm: the image ends before the imaged depth of 60 mm.
     assert geometry.depth_mm == pytest.approx(52.6, abs=0.1)
+
+
+def test_cropped_images_are_placed_where_they_were_cut(data_dir: Path) -> None:
+    nwire = data_dir / "plus" / "nwire"
+    configuration = next(nwire.glob("*.xml"))
+    cropped = nwire / "NwirePhantomFreehandCropped.igs.mha"
+    with pytest.raises(InputError, match="image frames Image, CroppedImage; say in which"):
+        read_plus_recording(cropped, configuration)
+    whole = next(
+        read_plus_recording(nwire / "NwirePhantomFreehand.igs.mha", configuration).tracked_frames()
+    )
+    part = next(read_plus_recording(cropped, configuration, image="CroppedImage").tracked_frames())
+    # Cut at column 335 and row 285 of the whole image.
+    np.testing.assert_array_equal(part.image, whole.image[285:435, 335:535])
+    np.testing.assert_allclose(
+        part.T_world_image @ [7, 9, 0, 1], whole.T_world_image @ [342, 294, 0, 1], atol=1e-6
+    )
 
 
 def test_tracking_and_images_in_two_files(data_dir: Path) -> None:

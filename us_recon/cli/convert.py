@@ -27,9 +27,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="device set configuration (XML) with ImageToProbe",
     )
     plus.add_argument("--world", help="PLUS frame that becomes `world` (Reference, else Tracker)")
-    plus.add_argument(
-        "--image", default="Image", help="PLUS's name of the image frame (%(default)s)"
-    )
+    plus.add_argument("--image", help="PLUS's name of the frame of the images' pixels (Image)")
     plus.add_argument("--probe", default="Probe", help="PLUS's name of the probe (%(default)s)")
     plus.add_argument(
         "--whole-image",

@@ -127,8 +127,9 @@ def _print_findings(console: Console, report: BagReport, found: list[Finding]) -
     )
     for finding in found:
         style = "red" if finding.severity is Severity.BLOCKER else "yellow"
-        console.print(f"{finding.severity}: {finding.problem}", style=style, markup=False)
-        console.print(f"  -> {finding.advice}", markup=False, highlight=False)
+        problem = f"{finding.severity}: {finding.problem}"
+        console.print(problem, style=style, markup=False, soft_wrap=True)
+        console.print(f"  -> {finding.advice}", markup=False, highlight=False, soft_wrap=True)
     if not found:
         console.print("nothing stands in the way of using this bag", style="green")
 

@@ -110,8 +110,8 @@ def detached_file(path: Path, name: str) -> bytes:
     """
     try:
         return (path.parent / name).read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         raise InputError(
-            f"{path}: its pixels are in {name!r}, which cannot be read ({error.strerror}); "
+            f"{path}: its pixels are in {name!r}, which cannot be read ({error}); "
             "keep the two files together"
         ) from error

@@ -8,6 +8,7 @@ scale s in mm per pixel (UltraBones100k's own processing). The CT frame becomes 
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import cv2
@@ -118,7 +119,11 @@ def _table(folder: Path) -> Path:
 
 
 def _read_rows(table: Path) -> list[dict[str, float]]:
-    with table.open(newline="", encoding="utf-8") as file:
+    try:
+        text = table.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{table} cannot be read as a table: {error}") from error
+    with StringIO(text, newline="") as file:
         reader = csv.DictReader(file)
         missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
         if missing:

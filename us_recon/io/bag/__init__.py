@@ -1,6 +1,7 @@
 """rosbag2 recordings, written and read without ROS, in the layout of the live topics."""
 
-from us_recon.io.bag.reader import BagReader, RejectedMessage, frames_from_bag
+from us_recon.io.bag.frames import frames_from_bag
+from us_recon.io.bag.reader import BagReader, RejectedMessage
 from us_recon.io.bag.topics import TopicNames
 from us_recon.io.bag.writer import Storage, truth_folder, write_bag
 

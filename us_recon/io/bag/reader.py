@@ -1,6 +1,5 @@
 """Read a rosbag2 bag as a stream of acquisition events."""
 
-import sqlite3
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+import apsw
 from rosbags.interfaces import Connection, MessageDefinitionFormat
 from rosbags.rosbag2 import Reader, ReaderError
 from rosbags.serde import SerdeError
@@ -23,9 +23,8 @@ from rosbags.typesys import (
 from rosbags.typesys.store import Typestore
 
 from us_recon.errors import InputError
-from us_recon.imaging.assembler import AssemblerSettings, DropReason, FrameAssembler
+from us_recon.imaging.assembler import DropReason, FrameAssembler
 from us_recon.imaging.events import AcquisitionEvent, GeometryEvent, ImageEvent, LabelEvent
-from us_recon.imaging.frame import TrackedFrame
 from us_recon.io import messages, wire
 from us_recon.io.bag.topics import DEFAULT_TOPICS, TopicNames
 
@@ -40,6 +39,12 @@ _EXPECTED_TYPES = {
     "tf_static": (messages.TF,),
     "pose": (messages.POSE,),
 }
+
+
+# What rosbags and the storage libraries under it raise where a file or a message is damaged; an
+# absurd length in a damaged file ends as MemoryError.
+_UNDECODABLE = (SerdeError, TypesysError, AssertionError, LookupError, ValueError, struct.error)
+_DAMAGED = (ReaderError, apsw.Error, EOFError, OSError, TypeError, MemoryError, *_UNDECODABLE)
 
 
 @dataclass(frozen=True)
@@ -125,9 +130,8 @@ class BagReader:
 
     def raw_messages(self) -> Iterator[RawMessage]:
         """Yield all messages of all topics, serialised, in the order of their log times."""
-        with _bag_errors(self.path):
-            for connection, log_ns, data in self._reader.messages():
-                yield RawMessage(connection.topic, connection.msgtype, log_ns, bytes(data))
+        for connection, log_ns, data in self._stream(self._reader.connections):
+            yield RawMessage(connection.topic, connection.msgtype, log_ns, data)
 
     def events(self) -> Iterator[AcquisitionEvent | RejectedMessage]:
         """Yield what the known topics hold, in time order.
@@ -136,14 +140,17 @@ class BagReader:
         so that the order does not depend on the storage format.
         """
         known = [c for c in self._reader.connections if c.topic in self._roles]
-        if not known:
+        for log_ns, group in groupby(self._stream(known), key=lambda item: item[1]):
+            ordered = sorted(group, key=lambda item: self._rank(item[0]))
+            for connection, _, data in ordered:
+                yield from self._decode(connection, log_ns, data)
+
+    def _stream(self, connections: list[Connection]) -> Iterator[tuple[Connection, int, bytes]]:
+        if not connections:  # which rosbags takes as all of them
             return
         with _bag_errors(self.path):
-            stream = self._reader.messages(connections=known)
-            for log_ns, group in groupby(stream, key=lambda item: item[1]):
-                ordered = sorted(group, key=lambda item: self._rank(item[0]))
-                for connection, _, data in ordered:
-                    yield from self._decode(connection, log_ns, data)
+            for connection, log_ns, data in self._reader.messages(connections):
+                yield connection, log_ns, bytes(data)
 
     def _rank(self, connection: Connection) -> int:
         return _READ_ORDER.index(self._roles[connection.topic])
@@ -157,7 +164,7 @@ class BagReader:
             yield from _events_of(role, message, connection.msgtype, self.topics.pose_child_frame)
         except InputError as error:
             yield RejectedMessage(log_ns, connection.topic, role, str(error))
-        except (SerdeError, AssertionError, ValueError, IndexError, struct.error) as error:
+        except _UNDECODABLE as error:
             problem = f"a {connection.msgtype} of {len(data)} bytes cannot be decoded: {error!r}"
             yield RejectedMessage(log_ns, connection.topic, role, problem)
 
@@ -175,39 +182,6 @@ class BagReader:
                     f"choose another topic for {roles[topic]!r}"
                 )
         return {topic: roles[topic] for topic in found}
-
-
-def frames_from_bag(
-    path: Path,
-    settings: AssemblerSettings | None = None,
-    topics: TopicNames = DEFAULT_TOPICS,
-    assembler: FrameAssembler | None = None,
-) -> Iterator[TrackedFrame]:
-    """Yield the tracked frames of a bag, assembled as a live node would.
-
-    Args:
-        path: Folder of the bag.
-        settings: How images find their poses; not with `assembler`.
-        topics: Names of the topics.
-        assembler: Give one to read its counts of dropped images afterwards.
-
-    Raises:
-        InputError: The bag cannot be read or has no topic of images.
-    """
-    assembler = assembler or FrameAssembler(settings)
-    with BagReader(path, topics) as bag:
-        if not bag.has_images:
-            names = ", ".join(sorted({connection.topic for connection in bag.connections}))
-            raise InputError(
-                f"{path} has no topic {topics.image_topic!r} of images; it has {names}; "
-                "give --image-topic"
-            )
-        for event in bag.events():
-            if isinstance(event, RejectedMessage):
-                event.count_in(assembler)
-            else:
-                yield from assembler.push(event)
-        yield from assembler.finish()
 
 
 def _events_of(
@@ -247,7 +221,7 @@ def _typestore_of(connections: list[Connection]) -> Typestore:
             else:
                 types = get_types_from_msg(definition.data, connection.msgtype)
             store.register({name: t for name, t in types.items() if name not in store.fielddefs})
-        except TypesysError:
+        except (TypesysError, SyntaxError):
             continue  # a topic of no interest here; one that matters fails with its own message
     if messages.PROBE_GEOMETRY not in store.fielddefs:
         return messages.own_typestore()
@@ -260,6 +234,7 @@ def _bag_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise InputError(f"{path} is not a bag: {error}; {advice}") from error
-    except (ReaderError, sqlite3.Error, struct.error, EOFError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a bag: {error}; {advice}") from error
+        raise InputError(f"{path} is not a bag: {str(error).rstrip('.')}; {advice}") from error
+    except _DAMAGED as error:
+        detail = str(error) or type(error).__name__
+        raise InputError(f"{path} cannot be read as a bag: {detail}; {advice}") from error

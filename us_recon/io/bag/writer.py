@@ -1,7 +1,8 @@
 """Write an acquisition as a rosbag2 bag."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -67,9 +68,14 @@ def write_bag(
         overwrite: Whether a bag that is there already may be replaced.
 
     Raises:
-        InputError: The bag exists already or cannot be written, or there are no events.
+        InputError: The bag exists already or cannot be written, there are no events, or a truth
+            file is missing.
     """
-    with atomic_path(path, overwrite=overwrite) as partial:
+    truth = list(truth)
+    for source in truth:
+        if not source.is_file():
+            raise InputError(f"truth file {source} does not exist or is no file")
+    with _write_errors(path), atomic_path(path, overwrite=overwrite) as partial:
         plugin = StoragePlugin.MCAP if storage is Storage.MCAP else StoragePlugin.SQLITE3
         with Writer(partial, version=9, storage_plugin=plugin) as bag:
             writer = _EventWriter(bag, topics)
@@ -82,6 +88,14 @@ def write_bag(
             folder.mkdir(exist_ok=True)
             (folder / source.name).write_bytes(source.read_bytes())
     return dict(writer.counts)
+
+
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 class _EventWriter:

@@ -72,7 +72,7 @@ def read_plus_recording(
     config: Path | str,
     *,
     world: str | None = None,
-    image: str = "Image",
+    image: str | None = None,
     probe: str = "Probe",
     whole_image: bool = False,
 ) -> PlusRecording:
@@ -83,7 +83,8 @@ def read_plus_recording(
         config: Device set configuration with the transform from `image` to `probe`.
         world: PLUS frame that becomes ``world``; by default Reference where the sequence has it,
             else Tracker.
-        image: PLUS's name of the image frame.
+        image: PLUS's name of the frame of the images' pixels; by default Image. It has to be given
+            where the sequence knows several, as one of cropped images does.
         probe: PLUS's name of the probe's tracked body.
         whole_image: Whether to take the whole image as that of a linear array, whatever the
             configuration says of its layout.
@@ -100,12 +101,7 @@ def read_plus_recording(
             "give the sequence that holds the images"
         )
     world = world or _default_world(recorded)
-    T_probe_image = find_transform(settings.transforms, source=image, target=probe)
-    if T_probe_image is None:
-        raise InputError(
-            f"{settings.path} has no transform from {image} to {probe}, only {_names(settings)}; "
-            "give the configuration that holds the probe's calibration"
-        )
+    T_probe_image = _calibration(recorded, settings, image or _only_image(recorded), probe)
     poses = tuple(_pose(frame, settings, probe, world) for frame in frames)
     if all(pose is None for pose in poses):
         known = sorted({name for frame in recorded.frames for name in frame.transforms})
@@ -159,6 +155,47 @@ def _pose(
     static = {names: T for names, T in settings.transforms.items() if names not in tracked}
     T = find_transform({**static, **frame.transforms}, source=probe, target=world)
     return nearest_rigid(T) if T is not None and is_rigid(T, tolerance=1e-2) else None
+
+
+def _only_image(recorded: PlusSequence) -> str:
+    others = {
+        other
+        for frame in recorded.frames
+        for pair in (*frame.transforms, *frame.invalid)
+        for other in pair
+        if other.endswith("Image") and other != "Image"
+    }
+    if others:
+        raise InputError(
+            f"{recorded.path} knows the image frames Image, {', '.join(sorted(others))}; say in "
+            "which one its pixels are counted (--image)"
+        )
+    return "Image"
+
+
+def _calibration(
+    recorded: PlusSequence, settings: PlusConfig, image: str, probe: str
+) -> Float64[np.ndarray, "4 4"]:
+    T = find_transform(settings.transforms, source=image, target=probe)
+    if T is not None:
+        return T
+    # A crop of the images is not in the configuration but with every frame.
+    chains = [
+        find_transform({**settings.transforms, **_fixed_to(image, frame)}, image, probe)
+        for frame in recorded.frames
+    ]
+    found = [chain for chain in chains if chain is not None]
+    if len(found) < len(chains) or not all(np.array_equal(chain, found[0]) for chain in found):
+        raise InputError(
+            f"{settings.path} has no transform from {image} to {probe}, only {_names(settings)}, "
+            "and the sequence has none that all its frames share; give the configuration that "
+            "holds the probe's calibration"
+        )
+    return found[0]
+
+
+def _fixed_to(image: str, frame: PlusFrame) -> dict[tuple[str, str], Float64[np.ndarray, "4 4"]]:
+    return {pair: T for pair, T in frame.transforms.items() if image in pair}
 
 
 def _default_world(recorded: PlusSequence) -> str:
