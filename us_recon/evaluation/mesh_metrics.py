@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float32
 
 from us_recon.errors import InputError
 from us_recon.evaluation.surfaces import SurfaceQuery, sample_surface, triangle_normals
-from us_recon.evaluation.visibility import View, visible_points
+from us_recon.evaluation.visibility import MAX_INCIDENCE_DEG, View, visible_points
 from us_recon.occupancy.mesh import Mesh
 
 SAMPLES = 50_000
@@ -96,6 +96,7 @@ def score_mesh(
     truth: Mesh,
     views: Iterable[View] | None = None,
     region_mm: float = np.inf,
+    max_incidence_deg: float = MAX_INCIDENCE_DEG,
 ) -> MeshScore:
     """Score a reconstruction against the true surface.
 
@@ -105,12 +106,13 @@ def score_mesh(
         views: The sweep; completeness then counts only what it could see.
         region_mm: Parts of the reconstruction further from the truth are other objects, for which
             there is no truth, and are left out.
+        max_incidence_deg: Angle between beam and normal up to which a view sees a surface.
 
     Raises:
         InputError: The truth is empty, or no part of it could be seen.
     """
     truth_query = SurfaceQuery(truth)
-    truth_points, visible = _truth_points(truth, truth_query, views)
+    truth_points, visible = _truth_points(truth, truth_query, views, max_incidence_deg)
     share = float(visible.mean()) if views is not None else None
     if not visible.any():
         raise InputError("no view sees any of the truth; are both in the same frame?")
@@ -129,10 +131,12 @@ def score_mesh(
 
 
 def _truth_points(
-    truth: Mesh, query: SurfaceQuery, views: Iterable[View] | None
+    truth: Mesh, query: SurfaceQuery, views: Iterable[View] | None, max_incidence_deg: float
 ) -> tuple[Float32[np.ndarray, "n 3"], Bool[np.ndarray, " n"]]:
     points, triangle = sample_surface(truth, SAMPLES)
     if views is None:
         return points, np.ones(len(points), bool)
     normals = triangle_normals(truth)[triangle]
-    return points, visible_points(query, points, normals, views)
+    return points, visible_points(
+        query, points, normals, views, max_incidence_deg=max_incidence_deg
+    )

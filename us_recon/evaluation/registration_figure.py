@@ -10,6 +10,7 @@ _GAP_PX = 8
 _BAR_PX = 26
 _TEXT_GREY = 230
 
+
 def overlay(
     measured: UInt8[np.ndarray, "rows columns"], expected: UInt8[np.ndarray, "rows columns"]
 ) -> UInt8[np.ndarray, "rows columns 3"]:

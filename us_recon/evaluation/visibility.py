@@ -10,6 +10,9 @@ from us_recon.evaluation.surfaces import SurfaceQuery
 from us_recon.geometry.rigid import invert_rigid, transform_points
 from us_recon.imaging.probe import ProbeGeometry
 
+MAX_INCIDENCE_DEG = 80.0
+"""Surfaces that are steeper against the beam return no echo that could be told from noise."""
+
 _TOLERANCE_MM = 0.2  # a point must not hide behind its own triangle
 
 
@@ -28,7 +31,7 @@ def visible_points(
     views: Iterable[View],
     *,
     half_thickness_mm: float = 2.0,
-    max_incidence_deg: float = 80.0,
+    max_incidence_deg: float = MAX_INCIDENCE_DEG,
 ) -> Bool[np.ndarray, " n"]:
     """Tell which points of a surface at least one view could see.
 
