@@ -1,7 +1,7 @@
 """A virtual patient, a virtual probe, and the nodes that map and register it.
 
-    ros2 launch us_recon simulated_cell.launch.py scene:=spine
-    ros2 launch us_recon simulated_cell.launch.py scene:=brain mri_file:=t1.nii.gz
+ros2 launch us_recon simulated_cell.launch.py scene:=spine
+ros2 launch us_recon simulated_cell.launch.py scene:=brain mri_file:=t1.nii.gz
 """
 
 from launch import LaunchDescription

@@ -96,7 +96,7 @@ def _as_type_of(item: Field[Any], value: Any) -> Any:
         return value
     wanted = type(item.default)
     if wanted is tuple:
-        return _numbers(item, value)
+        return _numbers(item.name, len(item.default), value)
     if wanted is float and isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
             raise ConfigError(f"{item.name} is {value}; expected a finite number")
@@ -108,14 +108,13 @@ def _as_type_of(item: Field[Any], value: Any) -> Any:
     )
 
 
-def _numbers(item: Field[Any], value: Any) -> tuple[float, ...]:
-    length = len(item.default)
+def _numbers(name: str, length: int, value: Any) -> tuple[float, ...]:
     try:
         numbers = tuple(float(number) for number in value)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{item.name} is {value!r}; expected {length} numbers") from error
+        raise ConfigError(f"{name} is {value!r}; expected {length} numbers") from error
     if len(numbers) != length or not all(map(math.isfinite, numbers)):
-        raise ConfigError(f"{item.name} is {value!r}; expected {length} finite numbers")
+        raise ConfigError(f"{name} is {value!r}; expected {length} finite numbers")
     return numbers
 
 

@@ -11,9 +11,9 @@ from us_recon.io.wire import poses_from_tf
 
 pytest.importorskip("rclpy", reason="ROS 2 is not in this environment")
 
-from tf2_msgs.msg import TFMessage  # noqa: E402
+from tf2_msgs.msg import TFMessage
 
-from us_recon.ros import conversions  # noqa: E402
+from us_recon.ros import conversions
 
 pytestmark = pytest.mark.ros
 finite = st.floats(-2.0, 2.0, allow_nan=False)

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 pytest.importorskip("rclpy", reason="ROS 2 is not in this environment")
 
-from std_msgs.msg import Header  # noqa: E402
+from std_msgs.msg import Header
 
-from us_recon.ros import distribution  # noqa: E402
+from us_recon.ros import distribution
 
 pytestmark = pytest.mark.ros
 angles = st.floats(-1.5, 1.5)

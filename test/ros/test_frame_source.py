@@ -13,11 +13,11 @@ from us_recon.imaging.probe import ProbeGeometry
 
 pytest.importorskip("rclpy", reason="ROS 2 is not in this environment")
 
-from geometry_msgs.msg import PoseStamped  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
+from geometry_msgs.msg import PoseStamped
+from rclpy.parameter import Parameter
 
-from us_recon.ros import conversions, qos  # noqa: E402
-from us_recon.ros.consumer import FrameConsumer  # noqa: E402
+from us_recon.ros import conversions, qos
+from us_recon.ros.consumer import FrameConsumer
 
 pytestmark = pytest.mark.ros
 S = 1_000_000_000

@@ -3,13 +3,13 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not in this environment")
 
-from builtin_interfaces.msg import Time  # noqa: E402
-from rclpy.serialization import deserialize_message  # noqa: E402
-from visualization_msgs.msg import Marker  # noqa: E402
+from builtin_interfaces.msg import Time
+from rclpy.serialization import deserialize_message
+from visualization_msgs.msg import Marker
 
-from us_recon.imaging.volume import Volume  # noqa: E402
-from us_recon.ros.box_marker import box_marker  # noqa: E402
-from us_recon.ros.mesh_marker import mesh_marker  # noqa: E402
+from us_recon.imaging.volume import Volume
+from us_recon.ros.box_marker import box_marker
+from us_recon.ros.mesh_marker import mesh_marker
 
 pytestmark = pytest.mark.ros
 

@@ -13,14 +13,14 @@ from us_recon.imaging.probe import ProbeGeometry
 
 pytest.importorskip("rclpy", reason="ROS 2 is not in this environment")
 
-from rclpy.parameter import Parameter  # noqa: E402
-from std_srvs.srv import Trigger  # noqa: E402
-from visualization_msgs.msg import Marker  # noqa: E402
+from rclpy.parameter import Parameter
+from std_srvs.srv import Trigger
+from visualization_msgs.msg import Marker
 
-from us_recon.msg import MappingStatus  # noqa: E402
-from us_recon.occupancy.mesh_files import read_mesh  # noqa: E402
-from us_recon.ros import qos  # noqa: E402
-from us_recon.ros.nodes.occupancy_mapper import OccupancyMapperNode  # noqa: E402
+from us_recon.msg import MappingStatus
+from us_recon.occupancy.mesh_files import read_mesh
+from us_recon.ros import qos
+from us_recon.ros.nodes.occupancy_mapper import OccupancyMapperNode
 
 pytestmark = pytest.mark.ros
 S = 1_000_000_000

@@ -8,12 +8,12 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not in this environment")
 
-from rclpy.parameter import Parameter  # noqa: E402
+from rclpy.parameter import Parameter
 
-from us_recon.cli.main import main  # noqa: E402
-from us_recon.occupancy.mesh_files import read_mesh  # noqa: E402
-from us_recon.ros.nodes.occupancy_mapper import OccupancyMapperNode  # noqa: E402
-from us_recon.ros.player import play_bag  # noqa: E402
+from us_recon.cli.main import main
+from us_recon.occupancy.mesh_files import read_mesh
+from us_recon.ros.nodes.occupancy_mapper import OccupancyMapperNode
+from us_recon.ros.player import play_bag
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 

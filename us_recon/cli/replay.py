@@ -48,9 +48,7 @@ def run(parsed: argparse.Namespace) -> int:
         SourceSettings,
         ConsumerSettings,
     )
-    mapper = OccupancyMapper(
-        overridden(mapper_settings, given_settings(parsed, MapperSettings))
-    )
+    mapper = OccupancyMapper(overridden(mapper_settings, given_settings(parsed, MapperSettings)))
     assembler = FrameAssembler(
         overridden(assembler_settings, given_settings(parsed, AssemblerSettings))
     )

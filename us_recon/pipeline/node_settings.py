@@ -35,7 +35,9 @@ class ConsumerSettings:
     queue_frames: int = setting(
         300, "Frames that may wait for the worker; beyond it the oldest is dropped.", minimum=1
     )
-    status_period_s: float = setting(1.0, "Time between two status messages.", unit="s", minimum=0.05)
+    status_period_s: float = setting(
+        1.0, "Time between two status messages.", unit="s", minimum=0.05
+    )
     stall_after_s: float = setting(
         3.0,
         "Time without an image after which the stream counts as stalled.",
@@ -92,9 +94,7 @@ class CellNodeSettings:
     probe: str = setting("convex", "Virtual probe.", choices=("linear", "convex", "phased"))
     seed: int = setting(0, "Seed of patient, speckle and tracking noise.", minimum=0)
     rate: float = setting(1.0, "Speed of the sweep.", minimum=0.05, maximum=20.0)
-    image_rate_hz: float = setting(
-        20.0, "Images per second.", unit="Hz", minimum=0.5, maximum=60.0
-    )
+    image_rate_hz: float = setting(20.0, "Images per second.", unit="Hz", minimum=0.5, maximum=60.0)
     label_every: int = setting(0, "Every how many images a label is sent; 0 sends none.", minimum=0)
     loop: bool = setting(False, "Start the sweep again when it ends.")
     wait_for_subscribers: int = setting(

@@ -76,9 +76,7 @@ def image_message(
     return message
 
 
-def geometry_message(
-    geometry: CoreProbeGeometry, stamp_ns: int, frame_id: str
-) -> ProbeGeometry:
+def geometry_message(geometry: CoreProbeGeometry, stamp_ns: int, frame_id: str) -> ProbeGeometry:
     """Return a probe geometry as a message."""
     fields = wire.probe_geometry_to_fields(geometry, stamp_ns, frame_id)
     return _build(ProbeGeometry, {**fields, "header": header_message(stamp_ns, frame_id)})

@@ -6,6 +6,8 @@ the same results, which the tests check wherever the packages are.
 
 from array import array
 from collections.abc import Callable
+from importlib import import_module
+from typing import TypeVar, cast
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -13,6 +15,8 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
 from us_recon.geometry.rigid import from_euler_xyz_deg
+
+T = TypeVar("T")
 
 _POINT_BYTES = 12
 
@@ -42,15 +46,12 @@ def matrix_of_rpy(roll: float, pitch: float, yaw: float) -> Float64[np.ndarray, 
     return from_euler_xyz_deg(np.zeros(3), np.degrees([roll, pitch, yaw]))
 
 
-cloud_message: Callable[[Header, Float32[np.ndarray, "points 3"]], PointCloud2]
-rpy_matrix: Callable[[float, float, float], Float64[np.ndarray, "4 4"]]
+def _installed(module: str, name: str, stand_in: Callable[..., T]) -> Callable[..., T]:
+    try:
+        return cast("Callable[..., T]", getattr(import_module(module), name))
+    except ImportError:
+        return stand_in
 
-try:
-    from sensor_msgs_py.point_cloud2 import create_cloud_xyz32 as cloud_message
-except ImportError:
-    cloud_message = packed_cloud
 
-try:
-    from tf_transformations import euler_matrix as rpy_matrix
-except ImportError:
-    rpy_matrix = matrix_of_rpy
+cloud_message = _installed("sensor_msgs_py.point_cloud2", "create_cloud_xyz32", packed_cloud)
+rpy_matrix = _installed("tf_transformations", "euler_matrix", matrix_of_rpy)

@@ -2,18 +2,26 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
-from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker
 
-from us_recon.errors import ConfigError, InputError
-from us_recon.geometry.rigid import Matrix4, invert_rigid, log_se3, make_rigid
+from us_recon.errors import ConfigError
+from us_recon.geometry.rigid import (
+    Matrix4,
+    invert_rigid,
+    is_rigid,
+    make_rigid,
+    rotation_angle_rad,
+)
 from us_recon.imaging.events import PoseEvent
 from us_recon.imaging.frame import TrackedFrame
+from us_recon.imaging.volume import Volume
 from us_recon.io.volumes import read_volume
 from us_recon.io.wire import MM_PER_M, pose_from_pose_stamped
 from us_recon.msg import RegistrationStatus
@@ -23,4 +31,174 @@ from us_recon.registration.settings import RegistrationSettings
 from us_recon.ros import conversions, qos
 from us_recon.ros.box_marker import box_marker
 from us_recon.ros.consumer import FrameConsumer, run
+from us_recon.ros.distribution import rpy_matrix
 from us_recon.ros.parameters import declare_settings
+
+
+class MriRegistrationNode(FrameConsumer):
+    """Register the MRI to the newest frames and publish its pose while it is trusted."""
+
+    def __init__(self, **node_options: Any) -> None:
+        """Declare parameters, read the MRI, subscribe and start the worker.
+
+        Raises:
+            ConfigError: No MRI is named, or a parameter is out of range.
+            InputError: The MRI cannot be read.
+        """
+        super().__init__("mri_registration", **node_options)
+        self.settings = declare_settings(self, RegistrationNodeSettings)
+        registration_settings = declare_settings(self, RegistrationSettings)
+        self.min_score = registration_settings.min_score
+        self.volume = self._read_mri()
+        self.registration = MriRegistration(self.volume, registration_settings)
+        self.update: RegistrationUpdate | None = None
+        self._initial: Matrix4 | None = None
+        self._initial_lock = Lock()  # between the executor and the worker
+        self._frames_since_attempt = 0
+        self._newest_frame: TrackedFrame | None = None
+        self._expected_ns = 0
+        self._tf_publisher = self.create_publisher(TFMessage, "/tf", qos.TF)
+        self._expected_publisher = self.create_publisher(
+            Image, "~/expected_image", qos.stream(reliable=True, depth=5)
+        )
+        self._box_publisher = self.create_publisher(Marker, "~/mri_box", qos.LATCHED)
+        self._status_publisher = self.create_publisher(RegistrationStatus, "~/status", qos.STATUS)
+        self.create_subscription(PoseStamped, "~/initial_pose", self._take_initial, qos.STATUS)
+        stamp = self.get_clock().now().to_msg()
+        self._box_publisher.publish(box_marker(self.volume, self.settings.mri_frame, stamp))
+        if self.settings.initial_from == "parameters":
+            self._set_initial(self._initial_of_parameters())
+        self.start(self.settings.expected_period_s)
+
+    @property
+    def parent_frame(self) -> str:
+        """Parent of the MRI in tf."""
+        return self.settings.parent_frame or self.assembler_settings.world_frame
+
+    def work(self, frame: TrackedFrame) -> None:
+        """Take a frame in and, every so many frames, attempt a registration."""
+        with self._initial_lock:
+            initial, self._initial = self._initial, None
+        if initial is not None:
+            self.registration.set_initial(initial)
+        self._newest_frame = frame
+        self.registration.add_frame(frame)
+        self._frames_since_attempt += 1
+        if self._frames_since_attempt >= self.settings.register_every_frames:
+            self._frames_since_attempt = 0
+            self.update = self.registration.step()
+        if self.update is not None and self.update.trusted:
+            self._publish_transform(self.update.T_world_mri, frame.stamp_ns)
+
+    def refresh(self) -> None:
+        """Publish what the MRI predicts for the newest frame, if it is new."""
+        frame, T_world_mri = self._newest_frame, self.registration.T_world_mri
+        if frame is None or T_world_mri is None or frame.stamp_ns == self._expected_ns:
+            return
+        self._expected_ns = frame.stamp_ns
+        expected = self.registration.expected_image(frame, T_world_mri)
+        self._expected_publisher.publish(
+            conversions.image_message(
+                expected, frame.stamp_ns, self.assembler_settings.transducer_frame
+            )
+        )
+
+    def publish_status(self) -> None:
+        """Publish counts, delays, the last attempt and what is missing."""
+        state, message = self._state()
+        self._status_publisher.publish(
+            RegistrationStatus(
+                header=conversions.header_message(self.newest_ns, self.parent_frame),
+                state=state,
+                message=message,
+                score_threshold=self.min_score,
+                volume_frame_id=self.settings.mri_frame,
+                **self.count_fields(),
+                **self._attempt_fields(),
+            )
+        )
+
+    def _read_mri(self) -> Volume:
+        if not self.settings.mri_file:
+            raise ConfigError("mri_file is empty; expected the path of the preoperative MRI")
+        return read_volume(Path(self.settings.mri_file))
+
+    def _initial_of_parameters(self) -> Matrix4:
+        rotation = np.asarray(rpy_matrix(*self.settings.initial_rotation_rpy_rad))[:3, :3]
+        return make_rigid(rotation, np.array(self.settings.initial_translation_m) * MM_PER_M)
+
+    def _take_initial(self, message: PoseStamped) -> None:
+        event = pose_from_pose_stamped(message, self.settings.mri_frame)
+        if event.parent != self.assembler_settings.world_frame:
+            self.get_logger().warning(
+                f"initial pose is given in frame {event.parent!r}; "
+                f"expected {self.assembler_settings.world_frame!r}; it is not used"
+            )
+        elif not is_rigid(event.T_parent_child, tolerance=1e-3):
+            self.get_logger().warning("initial pose has no valid rotation; it is not used")
+        else:
+            self._set_initial(event.T_parent_child)
+
+    def _set_initial(self, T_world_mri: Matrix4) -> None:
+        with self._initial_lock:
+            self._initial = T_world_mri
+
+    def _publish_transform(self, T_world_mri: Matrix4, stamp_ns: int) -> None:
+        world = self.assembler_settings.world_frame
+        T_parent_mri = T_world_mri
+        if self.parent_frame != world:
+            found = self.source.assembler.tree.lookup(self.parent_frame, world, stamp_ns)
+            if found.T is None:
+                self.get_logger().warning(
+                    f"no transform {world} -> {self.parent_frame}, the MRI's pose is not "
+                    f"published: {found.detail}",
+                    throttle_duration_sec=5.0,
+                )
+                return
+            T_parent_mri = found.T @ T_world_mri
+        event = PoseEvent(stamp_ns, T_parent_mri, self.parent_frame, self.settings.mri_frame)
+        self._tf_publisher.publish(TFMessage(transforms=[conversions.transform_stamped(event)]))
+
+    def _state(self) -> tuple[int, str]:
+        waiting = self.source.waiting_message()
+        if self.stalled:
+            silent = f"no image for {self.consumer_settings.stall_after_s:g} s"
+            return RegistrationStatus.STATE_STALLED, waiting or silent
+        if self.frames_used == 0:
+            return RegistrationStatus.STATE_WAITING, waiting or "the first frame is in work"
+        if self.registration.T_world_mri is None:
+            topic = self.resolve_topic_name("~/initial_pose")
+            return RegistrationStatus.STATE_WAITING, f"no initial pose has arrived on {topic}"
+        if self.update is None:
+            return RegistrationStatus.STATE_REGISTERING, "frames are collected"
+        if self.update.trusted:
+            return RegistrationStatus.STATE_REGISTERED, self.update.message
+        return RegistrationStatus.STATE_REJECTED, self.update.message
+
+    def _attempt_fields(self) -> dict[str, Any]:
+        update = self.update
+        if update is None:
+            return {"attempted": False, "confidence": float("nan")}
+        correction = update.T_world_mri @ invert_rigid(update.T_world_mri_initial)
+        centre = update.centre_world_mm
+        moved_mm = correction[:3, :3] @ centre + correction[:3, 3] - centre
+        return {
+            "attempted": True,
+            "trusted": update.trusted,
+            "score": update.score,
+            "confidence": update.gap,
+            "iterations": update.iterations,
+            "window_frames": update.frames,
+            "correction_translation": float(np.linalg.norm(moved_mm)) / MM_PER_M,
+            "correction_rotation": rotation_angle_rad(correction),
+            "transform": conversions.transform_message(update.T_world_mri),
+        }
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until it is interrupted."""
+    return run(MriRegistrationNode, args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
