@@ -1,4 +1,5 @@
 import shutil
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,12 @@ def test_the_definitions_of_an_installation_are_found(
     monkeypatch.setattr(messages, "__file__", str(module))
     monkeypatch.setenv("AMENT_PREFIX_PATH", "")
     assert messages.message_folder() == share
+
+
+def test_pip_installs_the_definitions_there() -> None:
+    config = ConfigParser()
+    config.read(Path(__file__).parents[2] / "setup.cfg")
+    assert config["options.data_files"]["share/us_recon/msg"] == "msg/*.msg"
 
 
 def test_missing_definitions_say_where_they_were_looked_for(

@@ -9,9 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-import apsw
 from rosbags.interfaces import Connection, MessageDefinitionFormat
-from rosbags.rosbag2 import Reader, ReaderError
+from rosbags.rosbag2 import Reader, ReaderError, storage_sqlite3
 from rosbags.serde import SerdeError
 from rosbags.typesys import (
     Stores,
@@ -41,10 +40,11 @@ _EXPECTED_TYPES = {
 }
 
 
-# What rosbags and the storage libraries under it raise where a file or a message is damaged; an
-# absurd length in a damaged file ends as MemoryError.
+# What rosbags raises where a file or a message is damaged. It lets the errors of its SQLite driver
+# through, and an absurd length in a damaged file ends as MemoryError.
+_SQLITE_ERROR: type[Exception] = storage_sqlite3.apsw.Error  # type: ignore[attr-defined]
 _UNDECODABLE = (SerdeError, TypesysError, AssertionError, LookupError, ValueError, struct.error)
-_DAMAGED = (ReaderError, apsw.Error, EOFError, OSError, TypeError, MemoryError, *_UNDECODABLE)
+_DAMAGED = (ReaderError, _SQLITE_ERROR, EOFError, OSError, TypeError, MemoryError, *_UNDECODABLE)
 
 
 @dataclass(frozen=True)
