@@ -39,7 +39,7 @@ test: setup lint
 lint: setup
 	@$(ENV) ruff check .
 	@$(ENV) mypy
-	@$(ENV) lint-imports
+	@$(ENV) lint-imports --no-logo
 
 ## demo: the virtual scanning cell, mapped and registered; results in demo_output/
 demo: setup
