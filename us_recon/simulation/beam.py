@@ -121,7 +121,8 @@ class Beam:
         sigma_beams = self.lateral_fwhm_mm(depth_mm) / FWHM_PER_SIGMA / pitch_mm
         sigma_beams = np.clip(sigma_beams, 0.3, geometry.beam_count / 12.0)
         lateral = np.exp(-0.5 * (2.0 * np.pi * fft.fftfreq(rows)[:, None] * sigma_beams) ** 2)
-        sigma_samples = self.axial_sigma_mm / geometry.sample_step_mm
+        # A pulse that the samples cannot hold is made as long as they can.
+        sigma_samples = max(self.axial_sigma_mm / geometry.sample_step_mm, 0.8)
         axial = np.exp(-0.5 * (2.0 * np.pi * fft.fftfreq(columns) * sigma_samples) ** 2)
         axial *= np.sqrt(2.0 * np.pi) * sigma_samples
         return BeamTransfer(

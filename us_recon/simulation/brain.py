@@ -14,7 +14,7 @@ from us_recon.imaging.volume import Volume
 from us_recon.settings import setting
 from us_recon.simulation.noise import smooth_noise
 from us_recon.simulation.scene import Interface, Properties
-from us_recon.simulation.template import TissueMaps, load_template
+from us_recon.simulation.template import TissueMaps, load_template, tissue_maps
 from us_recon.simulation.tissue import TISSUES, reflection_coefficient
 
 SKULL_MM = (2.5, 8.5)  # inner and outer table above the hull
@@ -79,10 +79,10 @@ class VirtualBrain:
             ),
         )
 
-    @cached_property
+    @property
     def maps(self) -> TissueMaps:
         """The tissue maps of the template."""
-        return TissueMaps.of_template()
+        return tissue_maps()
 
     @cached_property
     def T_scene_approach(self) -> Float64[np.ndarray, "4 4"]:

@@ -1,4 +1,4 @@
-"""Tracked frames cut out of a compounded ultrasound volume, for volumes published without frames."""
+"""Tracked frames cut out of a compounded volume, for scans published without their frames."""
 
 from collections.abc import Iterator
 

@@ -78,9 +78,9 @@ def elliptic_cylinder(
     shrink = 1.0 - waist * np.clip(1.0 - (z / half_height_mm) ** 2, 0.0, 1.0)
     a = (radius_x_mm - round_mm) * shrink
     b = (radius_y_mm - round_mm) * shrink
-    reach = np.sqrt((x / a) ** 2 + (y / b) ** 2)
+    reach = np.maximum(np.sqrt((x / a) ** 2 + (y / b) ** 2), 1e-6)  # the axis has no direction
     gradient = np.sqrt((x / a**2) ** 2 + (y / b**2) ** 2)
-    across = reach * (reach - 1.0) / np.maximum(gradient, 1e-6)
+    across = reach * (reach - 1.0) / np.maximum(gradient, reach / np.maximum(a, b))
     across = np.maximum(across, -np.minimum(a, b))
     along = np.abs(z) - (half_height_mm - round_mm)
     beyond = np.stack([across, along], axis=1)

@@ -39,6 +39,7 @@ class SpineSettings:
     fat_mm: float = setting(5.0, "Fat under the skin.", unit="mm", minimum=1.0, maximum=40.0)
     skin_mm: float = setting(1.8, "Thickness of the skin.", unit="mm", minimum=0.5, maximum=5.0)
     lordosis_deg: float = setting(4.0, "Tilt from one vertebra to the next.", unit="deg")
+    mri_mm: float = setting(1.0, "Voxel edge of the MRI.", unit="mm", minimum=0.5, maximum=5.0)
 
     @classmethod
     def drawn(cls, seed: int) -> "SpineSettings":
@@ -97,11 +98,11 @@ class VirtualSpine:
             np.array([62.0, 48.0, half_height]),
         )
 
-    @property
+    @cached_property
     def T_scene_approach(self) -> Float64[np.ndarray, "4 4"]:
         """From the back: x to the patient's right, depth to the front, sweep upwards."""
         T = np.eye(4)
-        T[1, 3] = -self.settings.process_length_mm - 40.0
+        T[1, 3] = self.skin_y_mm(np.zeros((1, 3), dtype=np.float32))[0] - 2.0
         return T
 
     def bone_distance_mm(self, points_mm: Float32[np.ndarray, "n 3"]) -> Float32[np.ndarray, " n"]:
@@ -209,8 +210,8 @@ class VirtualSpine:
         return np.asarray(sheets + lift, dtype=np.float32)
 
     def mri(self) -> Volume:
-        """Return a synthetic T1-weighted MRI of the same anatomy at 1 mm."""
-        return synthesise_t1(self.bounds_mm, self._mri_tissue, seed=self.seed)
+        """Return a synthetic T1-weighted MRI of the same anatomy."""
+        return synthesise_t1(self.bounds_mm, self._mri_tissue, self.seed, self.settings.mri_mm)
 
     def _mri_tissue(
         self, points_mm: Float32[np.ndarray, "n 3"]

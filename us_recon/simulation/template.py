@@ -7,6 +7,7 @@ NeuroImage 54 (2011) 313; the files are those that nilearn ships.
 
 import importlib.util
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import nibabel
@@ -75,6 +76,12 @@ class TissueMaps:
         index = points_mm - self.origin_mm.astype(np.float32)
         values = ndimage.map_coordinates(field, index.T, order=1, mode="nearest")
         return np.asarray(values, dtype=np.float32)
+
+
+@lru_cache(maxsize=1)
+def tissue_maps() -> TissueMaps:
+    """Return the maps of the template; they are made once."""
+    return TissueMaps.of_template()
 
 
 def template_path(name: str) -> Path:
