@@ -32,37 +32,37 @@ class MriChannels:
     T_index_mri: Float64[np.ndarray, "4 4"]
     ridge: tuple[float, float]
 
-    def sample(self, points_mri_mm: Float32[Tensor, "n 3"]) -> Float32[Tensor, "3 n"]:
+    def sample(
+        self, points_world_mm: Float32[Tensor, "n 3"], T_mri_world: Float32[Tensor, "4 4"]
+    ) -> Float32[Tensor, "3 n"]:
         """Interpolate trilinearly; outside the volume all channels are 0. Gradients flow.
 
-        The readable twin of `sample_with_slopes`.
+        The readable twin of `sample_fast`.
         """
-        size = torch.tensor(self.data.shape[:3])
-        normalised = 2.0 * self._index_of(points_mri_mm) / (size - 1) - 1.0
-        grid = normalised.flip(-1)[None, None, None]
+        points_mm = points_world_mm @ T_mri_world[:3, :3].T + T_mri_world[:3, 3]
+        to_index = torch.from_numpy(self.T_index_mri.astype(np.float32))
+        index = points_mm @ to_index[:3, :3].T + to_index[:3, 3]
+        grid = 2.0 * index / (torch.tensor(self.data.shape[:3]) - 1) - 1.0
         volumes = torch.from_numpy(self.data).permute(3, 0, 1, 2)[None]
-        return F.grid_sample(volumes, grid, padding_mode="zeros", align_corners=True)[0, :, 0, 0]
+        return F.grid_sample(
+            volumes, grid.flip(-1)[None, None, None], padding_mode="zeros", align_corners=True
+        )[0, :, 0, 0]
 
-    def sample_fast(self, points_mri_mm: Float32[Tensor, "n 3"]) -> Float32[Tensor, "3 n"]:
-        """Interpolate as `sample` does, without gradients and in compiled code."""
-        values = interpolate(self.data, self._index_of(points_mri_mm).numpy())
-        return torch.from_numpy(values).T.contiguous()
+    def sample_fast(
+        self, points_world_mm: Float32[Tensor, "n 3"], T_mri_world: Float64[np.ndarray, "4 4"]
+    ) -> Float32[Tensor, "3 n"]:
+        """Interpolate as `sample` does, in compiled code and without gradients."""
+        T = self.T_index_mri @ T_mri_world
+        return torch.from_numpy(interpolate(self.data, points_world_mm.numpy(), T))
 
     def sample_with_slopes(
-        self, points_mri_mm: Float32[Tensor, "n 3"]
+        self, points_world_mm: Float32[Tensor, "n 3"], T_mri_world: Float64[np.ndarray, "4 4"]
     ) -> tuple[Float32[Tensor, "3 n"], Float32[Tensor, "3 n 3"]]:
-        """Interpolate as `sample_fast` does and return the derivatives by position (1/mm) too."""
-        index = self._index_of(points_mri_mm).numpy()
-        values, slopes = interpolate_with_slopes(self.data, index)
-        per_mm = torch.from_numpy(slopes) @ self._matrix[:3, :3]
-        return torch.from_numpy(values).T.contiguous(), per_mm.transpose(0, 1)
-
-    @property
-    def _matrix(self) -> Float32[Tensor, "4 4"]:
-        return torch.from_numpy(self.T_index_mri.astype(np.float32))
-
-    def _index_of(self, points_mm: Float32[Tensor, "n 3"]) -> Float32[Tensor, "n 3"]:
-        return points_mm @ self._matrix[:3, :3].T + self._matrix[:3, 3]
+        """Interpolate as `sample_fast` does; return derivatives by MRI position (1/mm) too."""
+        T = self.T_index_mri @ T_mri_world
+        values, slopes = interpolate_with_slopes(self.data, points_world_mm.numpy(), T)
+        per_mm = torch.from_numpy(slopes @ self.T_index_mri[:3, :3].astype(np.float32))
+        return torch.from_numpy(values), per_mm
 
 
 def make_channels(volume: Volume, settings: RegistrationSettings) -> MriChannels:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import radians
+from math import ceil, radians
 
 import cv2
 import numpy as np
@@ -92,6 +92,17 @@ def observe(frames: Sequence[TrackedFrame], settings: RegistrationSettings) -> B
         centre_world_mm=centre,
         mean=mean,
         scale=scale,
+    )
+
+
+def thinned(window: BeamWindow, max_samples: int) -> BeamWindow:
+    """Return every k-th frame of a window, with the smallest k that leaves `max_samples`."""
+    step = max(1, ceil(window.values.numel() / max_samples))
+    return replace(
+        window,
+        points_world_mm=window.points_world_mm[::step].contiguous(),
+        values=window.values[::step].contiguous(),
+        valid=window.valid[::step].contiguous(),
     )
 
 

@@ -1,78 +1,102 @@
-"""Trilinear interpolation of several channels at once, compiled; zero outside the volume."""
+"""Trilinear interpolation of three channels at moved points, compiled; zero outside the volume."""
 
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 from numba import njit
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+CHANNELS = 3
 
 
 def interpolate(
-    data: Float32[np.ndarray, "i j k channels"], index: Float32[np.ndarray, "n 3"]
-) -> Float32[np.ndarray, "n channels"]:
-    """Return the channels at fractional voxel indices; voxels outside the array count as 0."""
-    values = np.empty((len(index), data.shape[3]), dtype=np.float32)
-    _interpolate(data, index, values, np.empty((0, 0, 3), dtype=np.float32))
-    return values
+    data: Float32[np.ndarray, "i j k 3"],
+    points: Float32[np.ndarray, "n 3"],
+    T_index_points: Float64[np.ndarray, "4 4"],
+) -> Float32[np.ndarray, "3 n"]:
+    """Return the channels at points.
+
+    Args:
+        data: Three channels as the last axis. Voxels outside the array count as 0.
+        points: Points in any frame; where one is NaN, all is 0.
+        T_index_points: Affine from that frame to voxel indices.
+    """
+    return _run(data, points, T_index_points, with_slopes=False)[0]
 
 
 def interpolate_with_slopes(
-    data: Float32[np.ndarray, "i j k channels"], index: Float32[np.ndarray, "n 3"]
-) -> tuple[Float32[np.ndarray, "n channels"], Float32[np.ndarray, "n channels 3"]]:
-    """Return the channels at fractional voxel indices and their derivatives by index."""
-    values = np.empty((len(index), data.shape[3]), dtype=np.float32)
-    slopes = np.empty((len(index), data.shape[3], 3), dtype=np.float32)
-    _interpolate(data, index, values, slopes)
+    data: Float32[np.ndarray, "i j k 3"],
+    points: Float32[np.ndarray, "n 3"],
+    T_index_points: Float64[np.ndarray, "4 4"],
+) -> tuple[Float32[np.ndarray, "3 n"], Float32[np.ndarray, "3 n 3"]]:
+    """Return the channels at points, as `interpolate` does, and their derivatives by index."""
+    return _run(data, points, T_index_points, with_slopes=True)
+
+
+def _run(
+    data: Float32[np.ndarray, "i j k 3"],
+    points: Float32[np.ndarray, "n 3"],
+    T_index_points: Float64[np.ndarray, "4 4"],
+    with_slopes: bool,
+) -> tuple[Float32[np.ndarray, "3 n"], Float32[np.ndarray, "3 _ 3"]]:
+    values = np.empty((CHANNELS, len(points)), dtype=np.float32)
+    slopes = np.empty((CHANNELS, len(points) if with_slopes else 0, 3), dtype=np.float32)
+    matrix = np.ascontiguousarray(T_index_points[:3], dtype=np.float32)
+    flat = np.ascontiguousarray(data).reshape(-1)
+    _interpolate(flat, np.array(data.shape), np.ascontiguousarray(points), matrix, values, slopes)
     return values, slopes
 
 
 def _compiled(function: Any) -> Any:
-    return njit(cache=True, nogil=True, error_model="numpy")(function)
+    return njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})(function)
 
 
 @_compiled
-def _interpolate(data: Array, index: Array, values: Array, slopes: Array) -> None:
-    height, width, depth, channels = data.shape
-    flat = data.reshape(-1)
-    with_slopes = slopes.shape[0] > 0
-    one, minus_one = np.float32(1.0), np.float32(-1.0)
-    step_k = channels
-    step_j = depth * step_k
-    step_i = width * step_j
-    for n in range(index.shape[0]):
-        x, y, z = index[n, 0], index[n, 1], index[n, 2]
-        near = (x > minus_one) & (x < height) & (y > minus_one) & (y < width)
-        if not (near & (z > minus_one) & (z < depth)):  # also where a coordinate is NaN
-            values[n] = np.float32(0.0)
-            if with_slopes:
-                slopes[n] = np.float32(0.0)
+def _interpolate(
+    data: Array, shape: NDArray[np.int64], points: Array, matrix: Array, values: Array,
+    slopes: Array,
+) -> None:  # fmt: skip
+    high_i, high_j, high_k = shape[0] - 1, shape[1] - 1, shape[2] - 1
+    step_j = shape[2] * CHANNELS
+    step_i = shape[1] * step_j
+    one = np.float32(1.0)
+    for n in range(points.shape[0]):
+        p, q, r = points[n, 0], points[n, 1], points[n, 2]
+        x = matrix[0, 0] * p + matrix[0, 1] * q + matrix[0, 2] * r + matrix[0, 3]
+        y = matrix[1, 0] * p + matrix[1, 1] * q + matrix[1, 2] * r + matrix[1, 3]
+        z = matrix[2, 0] * p + matrix[2, 1] * q + matrix[2, 2] * r + matrix[2, 3]
+        near = (x > -one) & (x <= high_i + one) & (y > -one) & (y <= high_j + one)
+        if not (near & (z > -one) & (z <= high_k + one)):  # also where a coordinate is NaN
+            for c in range(CHANNELS):
+                values[c, n] = 0.0
+                if slopes.shape[1] > 0:
+                    for axis in range(3):
+                        slopes[c, n, axis] = 0.0
             continue
         i, j, k = int(x + one) - 1, int(y + one) - 1, int(z + one) - 1
         s, t, u = x - np.float32(i), y - np.float32(j), z - np.float32(k)
-        # Voxels outside the array lend their weight to nobody: their address is any, their share 0.
-        i0, i1 = np.float32(i >= 0), np.float32(i + 1 < height)
-        j0, j1 = np.float32(j >= 0), np.float32(j + 1 < width)
-        k0, k1 = np.float32(k >= 0), np.float32(k + 1 < depth)
-        at_i, next_i = max(i, 0) * step_i, min(i + 1, height - 1) * step_i
-        at_j, next_j = max(j, 0) * step_j, min(j + 1, width - 1) * step_j
-        at_k, next_k = max(k, 0) * step_k, min(k + 1, depth - 1) * step_k
-        w0, w1 = (one - u) * k0, u * k1
-        for c in range(channels):
-            p000, p001 = flat[at_i + at_j + at_k + c], flat[at_i + at_j + next_k + c]
-            p010, p011 = flat[at_i + next_j + at_k + c], flat[at_i + next_j + next_k + c]
-            p100, p101 = flat[next_i + at_j + at_k + c], flat[next_i + at_j + next_k + c]
-            p110, p111 = flat[next_i + next_j + at_k + c], flat[next_i + next_j + next_k + c]
-            q00, q01 = (w0 * p000 + w1 * p001) * j0, (w0 * p010 + w1 * p011) * j1
-            q10, q11 = (w0 * p100 + w1 * p101) * j0, (w0 * p110 + w1 * p111) * j1
-            r0, r1 = ((one - t) * q00 + t * q01) * i0, ((one - t) * q10 + t * q11) * i1
-            values[n, c] = (one - s) * r0 + s * r1
-            if with_slopes:
-                slopes[n, c, 0] = r1 - r0
-                slopes[n, c, 1] = (one - s) * i0 * (q01 - q00) + s * i1 * (q11 - q10)
-                d00, d01 = (k1 * p001 - k0 * p000) * j0, (k1 * p011 - k0 * p010) * j1
-                d10, d11 = (k1 * p101 - k0 * p100) * j0, (k1 * p111 - k0 * p110) * j1
-                e0, e1 = (one - t) * d00 + t * d01, (one - t) * d10 + t * d11
-                slopes[n, c, 2] = (one - s) * i0 * e0 + s * i1 * e1
+        # A voxel outside the array gets share 0, whatever is read in its place.
+        i0, i1 = np.float32(i >= 0), np.float32(i < high_i)
+        j0, j1 = np.float32(j >= 0), np.float32(j < high_j)
+        k0, k1 = np.float32(k >= 0), np.float32(k < high_k)
+        first, last = max(i, 0) * step_i, min(i + 1, high_i) * step_i
+        left, right = max(j, 0) * step_j, min(j + 1, high_j) * step_j
+        up, down = max(k, 0) * CHANNELS, min(k + 1, high_k) * CHANNELS
+        w0, w1, v0, v1 = (one - u) * k0, u * k1, (one - t) * j0, t * j1
+        for c in range(CHANNELS):
+            a0, a1 = data[first + left + up + c], data[first + left + down + c]
+            b0, b1 = data[first + right + up + c], data[first + right + down + c]
+            c0, c1 = data[last + left + up + c], data[last + left + down + c]
+            d0, d1 = data[last + right + up + c], data[last + right + down + c]
+            a, b = w0 * a0 + w1 * a1, w0 * b0 + w1 * b1
+            e, f = w0 * c0 + w1 * c1, w0 * d0 + w1 * d1
+            low, high = (v0 * a + v1 * b) * i0, (v0 * e + v1 * f) * i1
+            values[c, n] = (one - s) * low + s * high
+            if slopes.shape[1] > 0:
+                slopes[c, n, 0] = high - low
+                slopes[c, n, 1] = (one - s) * i0 * (j1 * b - j0 * a) + s * i1 * (j1 * f - j0 * e)
+                before = v0 * (k1 * a1 - k0 * a0) + v1 * (k1 * b1 - k0 * b0)
+                behind = v0 * (k1 * c1 - k0 * c0) + v1 * (k1 * d1 - k0 * d0)
+                slopes[c, n, 2] = (one - s) * i0 * before + s * i1 * behind

@@ -1,6 +1,6 @@
 """Search of a region around an initial pose: many poses scored, the best ones refined."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64
@@ -8,7 +8,7 @@ from scipy.stats import qmc
 
 from us_recon.geometry.rigid import transform_points
 from us_recon.registration.observation import BeamWindow
-from us_recon.registration.similarity import Lc2
+from us_recon.registration.similarity import Lc2, make_lc2
 from us_recon.registration.solver import Refinement, refine, turn_about_centre
 
 
@@ -20,12 +20,13 @@ class SearchResult:
         best: The refined pose with the highest score.
         gap: Lead in score over the best pose that places the images elsewhere; NaN if there
             was none to compare with.
-        scored: Poses scored.
+        mirrored: The best pose of the same search with all images mirrored left to right: its
+            score is what chance reaches with these images and this MRI.
     """
 
     best: Refinement
     gap: float
-    scored: int
+    mirrored: Refinement
 
 
 def search(similarity: Lc2, T_mri_world: Float64[np.ndarray, "4 4"]) -> SearchResult:
@@ -35,26 +36,43 @@ def search(similarity: Lc2, T_mri_world: Float64[np.ndarray, "4 4"]) -> SearchRe
         similarity: Score as a function of the pose; its settings hold region and counts.
         T_mri_world: Rigid initial pose; it is always among those refined.
     """
+    best, gap = _best_and_gap(similarity, T_mri_world)
+    mirrored, _ = _best_and_gap(mirrored_images(similarity), T_mri_world)
+    return SearchResult(best, gap, mirrored)
+
+
+def _best_and_gap(
+    similarity: Lc2, T_mri_world: Float64[np.ndarray, "4 4"]
+) -> tuple[Refinement, float]:
     settings = similarity.settings
-    starts = [turn_about_centre(similarity, T_mri_world, twist) for twist in start_twists(
-        settings.start_count, settings.capture_mm, np.radians(settings.capture_deg))]  # fmt: skip
+    twists = start_twists(
+        settings.start_count, settings.capture_mm, np.radians(settings.capture_deg)
+    )
+    starts = [turn_about_centre(similarity, T_mri_world, twist) for twist in twists]
     scores = [similarity.score(start) for start in starts]
     order = np.argsort(scores, kind="stable")[::-1][: settings.refine_count]
-    refined = [refine(similarity, T_mri_world)]
-    refined += [refine(similarity, starts[index]) for index in order]
+    candidates = [T_mri_world, *(starts[index] for index in order)]
+    refined = [refine(similarity, T, settings.search_iterations) for T in candidates]
     best = max(refined, key=lambda refinement: refinement.score)
+    poses = [(one.T_mri_world, one.score) for one in refined] + list(
+        zip(starts, scores, strict=True)
+    )
     elsewhere = [
         score
-        for T, score in [(r.T_mri_world, r.score) for r in refined] + list(zip(starts, scores))
+        for T, score in poses
         if displacement_mm(similarity.window, T, best.T_mri_world) > settings.mode_distance_mm
     ]
-    gap = best.score - max(elsewhere) if elsewhere else float("nan")
-    return SearchResult(best, gap, len(starts))
+    return best, best.score - max(elsewhere, default=float("nan"))
 
 
-def start_twists(
-    count: int, reach_mm: float, reach_rad: float
-) -> Float64[np.ndarray, "count 6"]:
+def mirrored_images(similarity: Lc2) -> Lc2:
+    """Return the similarity with the beams of every image in reverse order."""
+    window = similarity.window
+    mirrored = replace(window, values=window.values.flip(1), valid=window.valid.flip(1))
+    return make_lc2(mirrored, similarity.channels, similarity.settings)
+
+
+def start_twists(count: int, reach_mm: float, reach_rad: float) -> Float64[np.ndarray, "count 6"]:
     """Return evenly spread twists: translations and rotations in balls, by a Sobol sequence."""
     if count == 0:
         return np.zeros((0, 6))
@@ -71,5 +89,7 @@ def displacement_mm(
     points = window.points_world_mm
     corners = points[:, [0, 0, -1, -1], [0, -1, 0, -1]].reshape(-1, 3).double().numpy()
     return float(
-        np.linalg.norm(transform_points(T, corners) - transform_points(other, corners), axis=1).mean()
+        np.linalg.norm(
+            transform_points(T, corners) - transform_points(other, corners), axis=1
+        ).mean()
     )

@@ -46,6 +46,13 @@ class RegistrationSettings:
     keyframe_distance_mm: float = setting(
         1.5, "A frame counts as new where its image has moved this far.", unit="mm", minimum=0.0
     )
+    keyframe_life: int = setting(
+        200, "Frames after which one from the same place replaces a frame of the window.",
+        minimum=1, maximum=1_000_000,
+    )  # fmt: skip
+    retry_keyframes: int = setting(
+        4, "New frames after which an attempt that failed is repeated.", minimum=1, maximum=200
+    )
     capture_mm: float = setting(
         6.0, "Translation from the initial guess that is searched.", unit="mm", minimum=0.0
     )
@@ -60,7 +67,16 @@ class RegistrationSettings:
     refine_count: int = setting(
         5, "Best poses of the search that are refined.", minimum=1, maximum=1000
     )
-    max_iterations: int = setting(25, "Steps of one refinement.", minimum=1, maximum=1000)
+    search_samples: int = setting(
+        30_000, "Samples of the window that the search uses; the result is refined on all.",
+        minimum=1000, maximum=10_000_000,
+    )  # fmt: skip
+    search_iterations: int = setting(
+        6, "Steps of each refinement in the search.", minimum=1, maximum=1000
+    )
+    max_iterations: int = setting(
+        25, "Steps of the last refinement and of tracking.", minimum=1, maximum=1000
+    )
     tolerance_mm: float = setting(
         0.02, "A refinement ends when a step moves the images less.", unit="mm", minimum=0.0
     )
@@ -72,8 +88,12 @@ class RegistrationSettings:
         0.1, "Least explained share of the images' variance that is trusted.",
         minimum=0.0, maximum=1.0,
     )  # fmt: skip
+    min_margin: float = setting(
+        0.025, "Least lead in score over what the same images reach mirrored, which is chance.",
+        minimum=0.0, maximum=1.0,
+    )  # fmt: skip
     min_gap: float = setting(
-        0.03, "Least lead in score over any other answer that is trusted.",
+        0.01, "Least lead in score over any other answer that is trusted.",
         minimum=0.0, maximum=1.0,
     )  # fmt: skip
     min_coverage: float = setting(

@@ -72,25 +72,24 @@ class Lc2:
 
     def __call__(self, T_mri_world: Float32[Tensor, "4 4"]) -> Float32[Tensor, ""]:
         """Return the score of a pose, 0 to 1. Gradients flow to the pose."""
-        points = self.window.points_world_mm.reshape(-1, 3)
-        moved = points @ T_mri_world[:3, :3].T + T_mri_world[:3, 3]
-        return self.fit(self.channels.sample(moved)).score
+        return self.fit(self.channels.sample(self.points_world_mm, T_mri_world)).score
 
     def score(self, T_mri_world: Float64[np.ndarray, "4 4"]) -> float:
         """Return the score of a pose without gradients."""
         with torch.no_grad():
-            return self.fit(self.channels.sample_fast(self.points_mri_mm(T_mri_world))).score.item()
-
-    def points_mri_mm(self, T_mri_world: Float64[np.ndarray, "4 4"]) -> Float32[Tensor, "n 3"]:
-        """Return where a pose places all samples of the window in the MRI."""
-        T = torch.from_numpy(T_mri_world.astype(np.float32))
-        return self.window.points_world_mm.reshape(-1, 3) @ T[:3, :3].T + T[:3, 3]
+            sampled = self.channels.sample_fast(self.points_world_mm, T_mri_world)
+            return self.fit(sampled).score.item()
 
     def coverage(self, T_mri_world: Float64[np.ndarray, "4 4"]) -> float:
         """Return the share of the valid samples that lie inside the MRI, 0 to 1."""
-        inside = self.channels.sample_fast(self.points_mri_mm(T_mri_world))[INSIDE]
+        inside = self.channels.sample_fast(self.points_world_mm, T_mri_world)[INSIDE]
         valid = self.window.valid.flatten()
         return float((inside * valid).sum() / valid.sum().clamp(min=1.0))
+
+    @property
+    def points_world_mm(self) -> Float32[Tensor, "n 3"]:
+        """Positions of all samples of the window."""
+        return self.window.points_world_mm.view(-1, 3)
 
     def fit(self, sampled: Float32[Tensor, "3 n"]) -> PatchFit:
         """Fit every patch, given the MRI's channels at all samples. Gradients flow."""

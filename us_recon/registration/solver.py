@@ -13,7 +13,7 @@ from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from us_recon.geometry.rigid import exp_se3, make_rigid, transform_points
-from us_recon.registration.channels import GRADIENT, INSIDE, INTENSITY
+from us_recon.registration.channels import GRADIENT, INTENSITY
 from us_recon.registration.similarity import Lc2, PatchFit
 
 _DAMPING = 1e-2
@@ -54,21 +54,23 @@ class Linearisation:
     curvature: Float64[np.ndarray, "6 6"]
 
 
-def refine(similarity: Lc2, T_mri_world: Float64[np.ndarray, "4 4"]) -> Refinement:
+def refine(
+    similarity: Lc2, T_mri_world: Float64[np.ndarray, "4 4"], max_iterations: int
+) -> Refinement:
     """Climb from a pose to the nearest maximum of the similarity.
 
     Args:
-        similarity: Score as a function of the pose; its settings hold the limits.
+        similarity: Score as a function of the pose; its settings hold the tolerance.
         T_mri_world: Rigid start.
+        max_iterations: Steps, those that failed included.
     """
-    settings = similarity.settings
     T, here = T_mri_world, linearise(similarity, T_mri_world)
     stiffness, converged, iterations = 1.0, False, 0
-    while iterations < settings.max_iterations and not converged and stiffness < _STIFFEST:
+    while iterations < max_iterations and not converged and stiffness < _STIFFEST:
         twist = _step(here, stiffness)
         candidate = turn_about_centre(similarity, T, twist)
         iterations += 1
-        converged = _length_mm(twist) < settings.tolerance_mm
+        converged = _length_mm(twist) < similarity.settings.tolerance_mm
         if similarity.score(candidate) > here.score:
             T, here = candidate, linearise(similarity, candidate)
             stiffness = max(stiffness * _LOWER, _SOFTEST)
@@ -89,10 +91,13 @@ def turn_about_centre(
 def linearise(similarity: Lc2, T_mri_world: Float64[np.ndarray, "4 4"]) -> Linearisation:
     """Return the score, its exact gradient and the Gauss-Newton matrix at a pose."""
     window = similarity.window
-    points = similarity.points_mri_mm(T_mri_world)
-    centre = transform_points(T_mri_world, window.centre_world_mm)
-    lever = points - torch.from_numpy(centre.astype(np.float32))
-    sampled, slopes = similarity.channels.sample_with_slopes(points)
+    from_centre = similarity.points_world_mm - torch.from_numpy(
+        window.centre_world_mm.astype(np.float32)
+    )
+    lever = from_centre @ torch.from_numpy(T_mri_world[:3, :3].T.astype(np.float32))
+    sampled, slopes = similarity.channels.sample_with_slopes(
+        similarity.points_world_mm, T_mri_world
+    )
     sampled.requires_grad_()
     fit = similarity.fit(sampled)
     (pull,) = torch.autograd.grad(fit.score, sampled)

@@ -1,0 +1,235 @@
+"""The registration as nodes and offline runs use it: frames in, a judged transform out."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from us_recon.errors import InputError
+from us_recon.geometry.rigid import (
+    invert_rigid,
+    is_rigid,
+    rotation_angle_rad,
+    transform_points,
+)
+from us_recon.imaging.frame import TrackedFrame
+from us_recon.imaging.volume import Volume
+from us_recon.registration.channels import make_channels
+from us_recon.registration.expected import expected_image
+from us_recon.registration.gate import Evidence, doubts, missing_before, score_threshold
+from us_recon.registration.keyframes import KeyframeWindow
+from us_recon.registration.observation import BeamWindow, observe, thinned
+from us_recon.registration.search import mirrored_images, search
+from us_recon.registration.settings import RegistrationSettings
+from us_recon.registration.similarity import make_lc2
+from us_recon.registration.solver import Refinement, refine
+
+_UNKNOWN = float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class RegistrationUpdate:
+    """The result of an attempt.
+
+    Attributes:
+        stamp_ns: Stamp of the newest frame that took part.
+        T_world_mri: Pose of the MRI as the attempt found it, trusted or not.
+        T_world_mri_initial: The guess that was given.
+        centre_world_mm: Middle of the images, where the correction is measured.
+        trusted: Whether the pose passed every gate.
+        message: For a person: how good it is, or what is missing.
+        score: Explained share of the images' variance; NaN if nothing could be tried.
+        score_threshold: Least score that is trusted for these images.
+        gap: Lead in score over the best different answer; NaN if unknown.
+        coverage: Share of the image samples inside the MRI.
+        moved_mm: Translation in this attempt, at the images' centre.
+        turned_deg: Rotation in this attempt.
+        iterations: Steps of the last refinement.
+        converged: Whether it ended because steps became small.
+        curvature: Gauss-Newton matrix of ``1 - score`` for a twist (mm, rad) about the centre.
+        frames: Frames that took part.
+    """
+
+    stamp_ns: int
+    T_world_mri: Float64[np.ndarray, "4 4"]
+    T_world_mri_initial: Float64[np.ndarray, "4 4"]
+    centre_world_mm: Float64[np.ndarray, "3"]
+    trusted: bool
+    message: str
+    score: float
+    score_threshold: float
+    gap: float
+    coverage: float
+    moved_mm: float
+    turned_deg: float
+    iterations: int
+    converged: bool
+    curvature: Float64[np.ndarray, "6 6"]
+    frames: int
+
+
+class MriRegistration:
+    """Register one MRI to a stream of tracked frames.
+
+    Work is counted in frames and steps, never in time: the same frames and steps give the same
+    result, live or replayed. An attempt searches around the initial guess; once a result is
+    trusted, further steps refine it, and one that goes bad is withdrawn.
+    """
+
+    def __init__(self, volume: Volume, settings: RegistrationSettings | None = None) -> None:
+        """Prepare the MRI.
+
+        Args:
+            volume: MRI in RAS+ millimetres.
+            settings: How it is registered.
+
+        Raises:
+            InputError: The volume holds no image.
+        """
+        self.settings = settings or RegistrationSettings()
+        self.channels = make_channels(volume, self.settings)
+        self.window = KeyframeWindow(
+            self.settings.window_frames,
+            self.settings.keyframe_distance_mm,
+            self.settings.keyframe_life,
+        )
+        self.T_world_mri: Float64[np.ndarray, "4 4"] | None = None
+        """The pose trusted last, else the initial guess; None where neither is known."""
+        self._initial: Float64[np.ndarray, "4 4"] | None = None
+        self._update: RegistrationUpdate | None = None
+        self._mirrored: Refinement | None = None
+        self._gap = _UNKNOWN
+        self._new_keyframes = 0
+
+    def set_initial(self, T_world_mri: Float64[np.ndarray, "4 4"]) -> None:
+        """Give a first guess, or a new one: what was found before is forgotten.
+
+        Raises:
+            InputError: The transform is not rigid.
+        """
+        if not is_rigid(T_world_mri):
+            raise InputError(
+                f"initial T_world_mri is {T_world_mri.tolist()}; expected a rigid transform"
+            )
+        self._initial = self.T_world_mri = T_world_mri
+        self._update = None
+        self._new_keyframes = len(self.window.frames)
+
+    def add_frame(self, frame: TrackedFrame) -> bool:
+        """Take a frame in; return whether it joins those that are registered."""
+        new = self.window.add(frame)
+        self._new_keyframes += new
+        return new
+
+    def step(self) -> RegistrationUpdate | None:
+        """Attempt, or follow up, a registration on the frames so far.
+
+        Returns:
+            The result; the previous one where nothing new has been seen since; None where there
+            is no initial guess or there are too few frames.
+        """
+        if self.T_world_mri is None or len(self.window.frames) < self.settings.min_frames:
+            return None
+        following = self._update is not None and self._update.trusted
+        if (
+            following
+            or self._update is None
+            or self._new_keyframes >= self.settings.retry_keyframes
+        ):
+            window = observe(self.window.frames, self.settings)
+            attempt = self._follow if following else self._attempt
+            self._update, self._new_keyframes = attempt(self.T_world_mri, window), 0
+            if self._update.trusted:
+                self.T_world_mri = self._update.T_world_mri
+        return self._update
+
+    def expected_image(
+        self, frame: TrackedFrame, T_world_mri: Float64[np.ndarray, "4 4"]
+    ) -> UInt8[np.ndarray, "rows columns"]:
+        """Draw what the MRI, placed at a pose, explains of a frame; 0 where it says nothing."""
+        image, _ = expected_image(frame, self.channels, T_world_mri, self.settings)
+        return image
+
+    def _attempt(
+        self, T_world_mri: Float64[np.ndarray, "4 4"], window: BeamWindow
+    ) -> RegistrationUpdate:
+        missing = missing_before(window, self.settings)
+        if missing:
+            return self._blank(window, "; ".join(missing))
+        part = thinned(window, self.settings.search_samples)
+        found = search(make_lc2(part, self.channels, self.settings), invert_rigid(T_world_mri))
+        self._mirrored, self._gap = found.mirrored, found.gap
+        T_found = invert_rigid(found.best.T_mri_world)
+        return self._judged(T_found, T_world_mri, window)
+
+    def _follow(
+        self, T_world_mri: Float64[np.ndarray, "4 4"], window: BeamWindow
+    ) -> RegistrationUpdate:
+        if self._mirrored is not None:  # chance is followed too: it changes with the images
+            mirrored = mirrored_images(make_lc2(window, self.channels, self.settings))
+            start = self._mirrored.T_mri_world
+            self._mirrored = refine(mirrored, start, self.settings.search_iterations)
+        followed = self._judged(T_world_mri, T_world_mri, window)
+        if followed.trusted:
+            return followed
+        return replace(followed, message=f"withdrawn: {followed.message}")
+
+    def _judged(
+        self,
+        T_start: Float64[np.ndarray, "4 4"],
+        T_before: Float64[np.ndarray, "4 4"],
+        window: BeamWindow,
+    ) -> RegistrationUpdate:
+        """Refine on the whole window and weigh the result against where the attempt began."""
+        similarity = make_lc2(window, self.channels, self.settings)
+        refined = refine(similarity, invert_rigid(T_start), self.settings.max_iterations)
+        T_world_mri = invert_rigid(refined.T_mri_world)
+        chance_score = self._mirrored.score if self._mirrored is not None else _UNKNOWN
+        correction = T_world_mri @ invert_rigid(T_before)
+        centre = window.centre_world_mm
+        evidence = Evidence(
+            score=refined.score,
+            chance_score=chance_score,
+            gap=self._gap,
+            coverage=similarity.coverage(refined.T_mri_world),
+            moved_mm=float(np.linalg.norm(transform_points(correction, centre) - centre)),
+            turned_deg=float(np.degrees(rotation_angle_rad(correction))),
+        )
+        found = doubts(evidence, self.settings)
+        blank = self._blank(window, "; ".join(found) or f"registered, score {refined.score:.3f}")
+        return replace(
+            blank,
+            T_world_mri=T_world_mri,
+            trusted=not found,
+            score=refined.score,
+            score_threshold=score_threshold(chance_score, self.settings),
+            gap=self._gap,
+            coverage=evidence.coverage,
+            moved_mm=evidence.moved_mm,
+            turned_deg=evidence.turned_deg,
+            iterations=refined.iterations,
+            converged=refined.converged,
+            curvature=refined.curvature,
+        )
+
+    def _blank(self, window: BeamWindow, message: str) -> RegistrationUpdate:
+        """Return an attempt that moved nothing and is not trusted."""
+        assert self._initial is not None and self.T_world_mri is not None
+        return RegistrationUpdate(
+            stamp_ns=max(frame.stamp_ns for frame in self.window.frames),
+            T_world_mri=self.T_world_mri,
+            T_world_mri_initial=self._initial,
+            centre_world_mm=window.centre_world_mm,
+            trusted=False,
+            message=message,
+            score=_UNKNOWN,
+            score_threshold=self.settings.min_score,
+            gap=_UNKNOWN,
+            coverage=_UNKNOWN,
+            moved_mm=0.0,
+            turned_deg=0.0,
+            iterations=0,
+            converged=False,
+            curvature=np.zeros((6, 6)),
+            frames=len(window.values),
+        )
