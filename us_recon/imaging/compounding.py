@@ -31,7 +31,8 @@ from us_recon.settings import setting
 MINIMUM_WEIGHT = 1.0 / 8.0
 """Weight from which a voxel counts as reached: what a pixel in the middle of eight gives each."""
 
-MAXIMUM_VOXELS = 1_000_000_000
+MAXIMUM_VOXELS = 300_000_000
+"""More would need over 10 GB of memory."""
 
 
 class Interpolation(StrEnum):
@@ -203,22 +204,16 @@ class _Paste:
         value: Float[np.ndarray, " n"],
     ) -> None:
         if self._compounding is Compounding.MEAN:
-            if index.size:
-                low = int(index.min())
-                span = slice(low, int(index.max()) + 1)
-                self._value[span] += np.bincount(index - low, weight * value)
-                self._weight[span] += np.bincount(index - low, weight)
+            np.add.at(self._value, index, weight * value)
+            np.add.at(self._weight, index, weight)
             return
         strong = weight >= MINIMUM_WEIGHT
         index, value = index[strong], value[strong]
         self._weight[index] = 1.0
         if self._compounding is Compounding.MAXIMUM:
-            # Of several assignments to a voxel the last one stays: here the brightest.
-            rising = np.argsort(value.astype(np.uint8), kind="stable")
-            brightest = np.empty_like(self._value)
-            brightest[index[rising]] = value[rising]
-            value = np.maximum(self._value[index], brightest[index])
-        self._value[index] = value
+            np.maximum.at(self._value, index, value)
+        else:
+            self._value[index] = value  # of several pixels in a voxel the last one stays
 
 
 @lru_cache(maxsize=8)
