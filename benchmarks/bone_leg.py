@@ -24,6 +24,7 @@ from us_recon.occupancy.mapper import MapperSettings
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.mesh_files import read_mesh
 from us_recon.occupancy.mesh_tools import without_small_parts
+from us_recon.occupancy.slice_thickness import SliceThickness
 from us_recon.occupancy.surface import BeamSurface, SurfaceSource
 
 REGION_MM = 15.0
@@ -99,9 +100,10 @@ def row(method: str, surfaces: str, detect: Detect, part: Part, truth: Mesh) -> 
     """Map the frames and score the mesh."""
     settings = MapperSettings(method=method)
     volume = settings.new_map()
+    thickness = SliceThickness(settings.spacing_mm, settings.half_thickness_mm)
     start = process_time()
     for frame in part.frames:
-        volume.integrate(frame, detect(frame))
+        volume.integrate(frame, detect(frame), thickness(frame))
     integrated = process_time()
     mesh = without_small_parts(volume.extract_mesh(), settings.min_part_mm2)
     meshed = process_time()

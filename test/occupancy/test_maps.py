@@ -52,7 +52,7 @@ def fill(
     into: SurfaceMap, poses: Sequence[np.ndarray], frame_at: Frames, surface: BeamSurface
 ) -> None:
     for T in poses:
-        into.integrate(frame_at(T), surface)
+        into.integrate(frame_at(T), surface, 3.0)
 
 
 @pytest.mark.parametrize("spacing_mm", [1.0, 0.5])
@@ -98,10 +98,10 @@ def test_surface_between_two_frames_is_their_interpolation(
 ) -> None:
     # Depth 20 mm in one frame and 21 mm in the next, 3 mm further on, which is the reach of each:
     # half way the weights are equal and the surface lies at 20.5 mm.
-    step = TsdfMap(BlockGrid(0.5, 50_000), TsdfSettings(half_thickness_mm=3.0, min_weight=0.05))
+    step = TsdfMap(BlockGrid(0.5, 50_000), TsdfSettings(min_weight=0.05))
     first, second = sweep(3.0, 2)
-    step.integrate(frame_at(first), flat_surface(20.0))
-    step.integrate(frame_at(second), flat_surface(21.0))
+    step.integrate(frame_at(first), flat_surface(20.0), 3.0)
+    step.integrate(frame_at(second), flat_surface(21.0), 3.0)
     local = (step.extract_mesh().vertices_mm - TILTED[:3, 3]) @ TILTED[:3, :3]
     for elevation_mm, expected_mm in ((0.75, 20.25), (1.5, 20.5), (2.25, 20.75)):
         there = (np.abs(local[:, 2] - elevation_mm) < 0.2) & (np.abs(local[:, 0]) < 18)
@@ -120,7 +120,7 @@ def test_sphere(
     for T, z in zip(sweep(1.0, 31), np.arange(31) - 15.0, strict=True):
         inside = 15.0**2 - x**2 - z**2
         depth_mm = np.where(inside > 0, 30.0 - np.sqrt(np.maximum(inside, 0)), np.nan)
-        ball.integrate(frame_at(T), flat_surface(depth_mm))
+        ball.integrate(frame_at(T), flat_surface(depth_mm), 3.0)
     mesh = ball.extract_mesh()
     centre = TILTED[:3] @ np.array([0.0, 30.0, 15.0, 1.0])
     # Beams that graze the rim smear it: below 60 degrees of incidence it is exact.
@@ -144,7 +144,7 @@ def test_noise_does_not_shift_the_surface(
 ) -> None:
     plane = new_map()
     for T, depths_mm in zip(sweep(0.5, 40), noisy_depths_mm(40, 80), strict=True):
-        plane.integrate(frame_at(T), flat_surface(depths_mm))
+        plane.integrate(frame_at(T), flat_surface(depths_mm), 3.0)
     assert np.mean(depth_of(plane.extract_mesh())) == pytest.approx(20.0, abs=0.05)
 
 
@@ -190,7 +190,7 @@ def test_a_wrong_surface_in_free_space_goes_away(
 ) -> None:
     # One frame takes fascia at 12 mm for bone; thirty see through it to 25 mm.
     plane = new_map()
-    plane.integrate(frame_at(TILTED), flat_surface(12.0))
+    plane.integrate(frame_at(TILTED), flat_surface(12.0), 3.0)
     fill(plane, [TILTED] * 30, frame_at, flat_surface(25.0))
     depth_mm = depth_of(plane.extract_mesh())
     assert len(depth_mm) > 0
@@ -202,6 +202,6 @@ def test_empty_map(
 ) -> None:
     nothing = new_map()
     assert nothing.extract_mesh().is_empty
-    assert nothing.integrate(frame_at(TILTED), flat_surface(np.nan)) == 0
+    assert nothing.integrate(frame_at(TILTED), flat_surface(np.nan), 3.0) == 0
     assert nothing.extract_mesh().is_empty
     assert nothing.grid.block_count == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from us_recon.errors import InputError
 from us_recon.files import atomic_path
@@ -30,6 +31,7 @@ class MapRecord:
         grid: The voxels.
         geometry: Geometry of the images the detector was calibrated with; None if there were none.
         calibration: That calibration.
+        T_last: ``T_world_transducer`` of the last frame; None if there was none.
     """
 
     settings: Mapping[str, Any]
@@ -38,6 +40,7 @@ class MapRecord:
     grid: GridArrays
     geometry: ProbeGeometry | None
     calibration: Calibration | None
+    T_last: Float64[np.ndarray, "4 4"] | None
 
 
 def write_map(record: MapRecord, path: Path) -> None:
@@ -59,6 +62,8 @@ def write_map(record: MapRecord, path: Path) -> None:
         "value": record.grid.value,
         "weight": record.grid.weight,
     }
+    if record.T_last is not None:
+        arrays["T_last"] = record.T_last
     calibration = record.calibration
     if calibration is not None:
         header["calibration"] = {
@@ -107,4 +112,5 @@ def _record(header: Mapping[str, Any], archive: Mapping[str, Any]) -> MapRecord:
         grid=GridArrays(archive["blocks"], archive["value"], archive["weight"]),
         geometry=geometry and ProbeGeometry(**{**geometry, "kind": ProbeKind(geometry["kind"])}),
         calibration=calibration and Calibration(**calibration, by_depth=archive["by_depth"]),
+        T_last=archive.get("T_last"),
     )

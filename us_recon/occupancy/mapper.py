@@ -1,112 +1,20 @@
 """The occupancy mapper: tracked frames in, a surface out; the same object online and offline."""
 
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from us_recon.imaging.frame import TrackedFrame
-from us_recon.occupancy.block_grid import BYTES_PER_BLOCK, BlockGrid
-from us_recon.occupancy.bone_detector import BoneDetector, BoneDetectorSettings
-from us_recon.occupancy.bone_evidence import BoneEvidenceSettings
+from us_recon.occupancy.bone_detector import BoneDetector
 from us_recon.occupancy.labels import label_surface
 from us_recon.occupancy.map_files import MapRecord, read_map, write_map
-from us_recon.occupancy.maps import FusionSettings, SurfaceMap
+from us_recon.occupancy.mapper_settings import MapMethod, MapperSettings
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.mesh_tools import without_small_parts
+from us_recon.occupancy.slice_thickness import SliceThickness
 from us_recon.occupancy.surface import BeamSurface, SurfaceSource
-from us_recon.occupancy.tsdf import TsdfMap, TsdfSettings
-from us_recon.occupancy.voxels import LogOddsMap, LogOddsSettings
-from us_recon.settings import from_mapping, setting
+from us_recon.settings import from_mapping
 
-
-class MapMethod(StrEnum):
-    """How surfaces are fused."""
-
-    TSDF = "tsdf"
-    LOG_ODDS = "log_odds"
-
-
-@dataclass(frozen=True)
-class MapperSettings:
-    """Settings of the occupancy mapper."""
-
-    method: str = setting(
-        "tsdf", "How surfaces are fused", choices=tuple(str(method) for method in MapMethod)
-    )
-    surfaces: str = setting(
-        "auto",
-        "Where surfaces come from: auto takes the label where there is one, else the detector",
-        choices=("auto", "label", "detector"),
-    )
-    spacing_mm: float = setting(1.0, "Edge of a voxel", unit="mm", minimum=0.2, maximum=10.0)
-    half_thickness_mm: float = setting(
-        FusionSettings.half_thickness_mm,
-        "How far a frame speaks for voxels off its plane",
-        unit="mm",
-        minimum=0.1,
-        maximum=20.0,
-    )
-    truncation_mm: float = setting(
-        TsdfSettings.truncation_mm,
-        "Reach of a surface in front of and behind it",
-        unit="mm",
-        minimum=0.5,
-        maximum=20.0,
-    )
-    min_weight: float = setting(
-        FusionSettings.min_weight,
-        "Weight of observations that a voxel needs for a surface",
-        minimum=0.0,
-        maximum=1000.0,
-    )
-    min_part_mm2: float = setting(
-        30.0, "Smaller separate parts of the mesh are dropped", unit="mm^2", minimum=0.0
-    )
-    bone_threshold: float = setting(
-        BoneEvidenceSettings.threshold,
-        "Evidence that the detector needs for bone",
-        minimum=0.0,
-        maximum=10.0,
-    )
-    bone_min_depth_mm: float = setting(
-        BoneEvidenceSettings.min_depth_mm,
-        "The detector sees no bone above this depth",
-        unit="mm",
-        minimum=0.0,
-        maximum=200.0,
-    )
-    max_memory_mb: int = setting(
-        256, "Memory for voxels; a map that is full stops growing", unit="MiB", minimum=1
-    )
-
-    def detector(self) -> BoneDetectorSettings:
-        """Return the settings of the bone detector."""
-        evidence = BoneEvidenceSettings(
-            threshold=self.bone_threshold, min_depth_mm=self.bone_min_depth_mm
-        )
-        return BoneDetectorSettings(evidence=evidence)
-
-    def new_map(self) -> SurfaceMap:
-        """Return an empty map."""
-        grid = BlockGrid(self.spacing_mm, (self.max_memory_mb << 20) // BYTES_PER_BLOCK)
-        if self.method == MapMethod.LOG_ODDS:
-            return LogOddsMap(
-                grid,
-                LogOddsSettings(
-                    ramp_mm=0.5 * self.truncation_mm,
-                    wall_mm=self.truncation_mm,
-                    half_thickness_mm=self.half_thickness_mm,
-                    min_weight=self.min_weight,
-                ),
-            )
-        return TsdfMap(
-            grid,
-            TsdfSettings(
-                truncation_mm=self.truncation_mm,
-                half_thickness_mm=self.half_thickness_mm,
-                min_weight=self.min_weight,
-            ),
-        )
+__all__ = ["IntegrationResult", "MapMethod", "MapSnapshot", "MapperSettings", "OccupancyMapper"]
 
 
 @dataclass(frozen=True)
@@ -158,6 +66,7 @@ class OccupancyMapper:
     def reset(self) -> None:
         """Forget everything."""
         self._map = self.settings.new_map()
+        self._slices = SliceThickness(self.settings.spacing_mm, self.settings.half_thickness_mm)
         self._detector = BoneDetector(self.settings.detector())
         self._frames = self._frames_with_surface = 0
 
@@ -168,12 +77,14 @@ class OccupancyMapper:
             InputError: Image or label have another size than the frame's geometry.
         """
         self._frames += 1
+        half_thickness_mm = self._slices(frame)
         surface = self.surface(frame)
         if surface is None:
             return IntegrationResult(SurfaceSource.NONE, 0, 0)
         beams = int(surface.found.sum())
         self._frames_with_surface += beams > 0
-        return IntegrationResult(surface.source, beams, self._map.integrate(frame, surface))
+        voxels = self._map.integrate(frame, surface, half_thickness_mm)
+        return IntegrationResult(surface.source, beams, voxels)
 
     def surface(self, frame: TrackedFrame) -> BeamSurface | None:
         """Return the surface that the frame shows, None where its source is not to be used.
@@ -209,6 +120,7 @@ class OccupancyMapper:
             grid=self._map.grid.arrays(),
             geometry=self._detector.geometry,
             calibration=self._detector.calibration,
+            T_last=self._slices.T_last,
         )
         write_map(record, Path(path))
 
@@ -224,6 +136,7 @@ class OccupancyMapper:
         mapper = cls(from_mapping(MapperSettings, record.settings))
         mapper._map.grid.restore(record.grid)
         mapper._frames, mapper._frames_with_surface = record.frames, record.frames_with_surface
+        mapper._slices.T_last = record.T_last
         if record.geometry is not None and record.calibration is not None:
             mapper._detector.resume(record.geometry, record.calibration)
         return mapper

@@ -14,9 +14,6 @@ from us_recon.settings import setting
 class FusionSettings:
     """What holds for every way to fuse surfaces."""
 
-    half_thickness_mm: float = setting(
-        3.0, "How far a frame speaks for voxels off its plane", unit="mm", minimum=0.1, maximum=20.0
-    )
     min_weight: float = setting(
         0.1, "Weight of observations that a voxel needs for a surface", minimum=0.0, maximum=1000.0
     )
@@ -30,8 +27,14 @@ class SurfaceMap(Protocol):
     def grid(self) -> BlockGrid:
         """The voxels, all of the map's state."""
 
-    def integrate(self, frame: TrackedFrame, surface: BeamSurface) -> int:
-        """Take one frame's surface into the map and return how many voxels that changed."""
+    def integrate(self, frame: TrackedFrame, surface: BeamSurface, half_thickness_mm: float) -> int:
+        """Take one frame's surface into the map and return how many voxels that changed.
+
+        Args:
+            frame: The frame, for its pose.
+            surface: What it shows.
+            half_thickness_mm: How far it speaks for voxels off its plane.
+        """
 
     def extract_mesh(self) -> Mesh:
         """Return the surface between observed voxels."""

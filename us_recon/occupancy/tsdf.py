@@ -40,14 +40,14 @@ class TsdfMap:
         self.grid = grid
         self.settings = settings or TsdfSettings()
 
-    def integrate(self, frame: TrackedFrame, surface: BeamSurface) -> int:
-        """Take one frame's surface into the map and return how many voxels that changed."""
+    def integrate(self, frame: TrackedFrame, surface: BeamSurface, half_thickness_mm: float) -> int:
+        """Take one frame's surface into the map (see `SurfaceMap`)."""
         settings = self.settings
         seen = observe(
             frame.T_world_transducer,
             surface,
             self.grid.spacing_mm,
-            half_thickness_mm=settings.half_thickness_mm,
+            half_thickness_mm=half_thickness_mm,
             behind_mm=settings.truncation_mm,
             in_front_mm=np.inf if settings.free_weight > 0 else settings.truncation_mm,
         )

@@ -41,14 +41,14 @@ class LogOddsMap:
         self.grid = grid
         self.settings = settings or LogOddsSettings()
 
-    def integrate(self, frame: TrackedFrame, surface: BeamSurface) -> int:
-        """Take one frame's surface into the map and return how many voxels that changed."""
+    def integrate(self, frame: TrackedFrame, surface: BeamSurface, half_thickness_mm: float) -> int:
+        """Take one frame's surface into the map (see `SurfaceMap`)."""
         settings = self.settings
         seen = observe(
             frame.T_world_transducer,
             surface,
             self.grid.spacing_mm,
-            half_thickness_mm=settings.half_thickness_mm,
+            half_thickness_mm=half_thickness_mm,
             behind_mm=settings.wall_mm,
         )
         at = self.grid.locate(seen.voxels)

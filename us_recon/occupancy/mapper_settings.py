@@ -1,0 +1,100 @@
+"""Settings of the occupancy mapper."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from us_recon.occupancy.block_grid import BYTES_PER_BLOCK, BlockGrid
+from us_recon.occupancy.bone_detector import BoneDetectorSettings
+from us_recon.occupancy.bone_evidence import BoneEvidenceSettings
+from us_recon.occupancy.maps import FusionSettings, SurfaceMap
+from us_recon.occupancy.tsdf import TsdfMap, TsdfSettings
+from us_recon.occupancy.voxels import LogOddsMap, LogOddsSettings
+from us_recon.settings import setting
+
+
+class MapMethod(StrEnum):
+    """How surfaces are fused."""
+
+    TSDF = "tsdf"
+    LOG_ODDS = "log_odds"
+
+
+@dataclass(frozen=True)
+class MapperSettings:
+    """Settings of the occupancy mapper."""
+
+    method: str = setting(
+        "tsdf", "How surfaces are fused", choices=tuple(str(method) for method in MapMethod)
+    )
+    surfaces: str = setting(
+        "auto",
+        "Where surfaces come from: auto takes the label where there is one, else the detector",
+        choices=("auto", "label", "detector"),
+    )
+    spacing_mm: float = setting(1.0, "Edge of a voxel", unit="mm", minimum=0.2, maximum=10.0)
+    half_thickness_mm: float = setting(
+        3.0,
+        "How far at most a frame speaks for voxels off its plane; where frames lie closer, less",
+        unit="mm",
+        minimum=0.1,
+        maximum=20.0,
+    )
+    truncation_mm: float = setting(
+        TsdfSettings.truncation_mm,
+        "Reach of a surface in front of and behind it",
+        unit="mm",
+        minimum=0.5,
+        maximum=20.0,
+    )
+    min_weight: float = setting(
+        FusionSettings.min_weight,
+        "Weight of observations that a voxel needs for a surface",
+        minimum=0.0,
+        maximum=1000.0,
+    )
+    min_part_mm2: float = setting(
+        30.0, "Smaller separate parts of the mesh are dropped", unit="mm^2", minimum=0.0
+    )
+    bone_threshold: float = setting(
+        BoneEvidenceSettings.threshold,
+        "Evidence that the detector needs for bone",
+        minimum=0.0,
+        maximum=10.0,
+    )
+    bone_min_depth_mm: float = setting(
+        BoneEvidenceSettings.min_depth_mm,
+        "The detector sees no bone above this depth",
+        unit="mm",
+        minimum=0.0,
+        maximum=200.0,
+    )
+    max_memory_mb: int = setting(
+        256, "Memory for voxels; a map that is full stops growing", unit="MiB", minimum=1
+    )
+
+    def detector(self) -> BoneDetectorSettings:
+        """Return the settings of the bone detector."""
+        evidence = BoneEvidenceSettings(
+            threshold=self.bone_threshold, min_depth_mm=self.bone_min_depth_mm
+        )
+        return BoneDetectorSettings(evidence=evidence)
+
+    def new_map(self) -> SurfaceMap:
+        """Return an empty map."""
+        grid = BlockGrid(self.spacing_mm, (self.max_memory_mb << 20) // BYTES_PER_BLOCK)
+        if self.method == MapMethod.LOG_ODDS:
+            return LogOddsMap(
+                grid,
+                LogOddsSettings(
+                    ramp_mm=0.5 * self.truncation_mm,
+                    wall_mm=self.truncation_mm,
+                    min_weight=self.min_weight,
+                ),
+            )
+        return TsdfMap(
+            grid,
+            TsdfSettings(
+                truncation_mm=self.truncation_mm,
+                min_weight=self.min_weight,
+            ),
+        )
