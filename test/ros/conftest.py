@@ -39,7 +39,7 @@ class Graph:
         while self._running:
             try:
                 self.executor.spin_once(timeout_sec=0.05)
-            except Exception as error:  # a node's own error, for the test to look at
+            except Exception as error:  # noqa: BLE001 - a node's own, for the test to look at
                 self.errors.append(error)
                 return
 

@@ -107,7 +107,7 @@ def scan_the_spine(
     cell = _cell("spine", seed, SPINE_RATE_HZ)
     write_truth(cell, out / "truth_spine")
     mapper = {"reliable_images": True, "image_queue": 1000, "queue_frames": 1000,
-              "status_period_s": 0.2, "output_dir": str(out)}  # fmt: skip
+              "status_period_s": 0.2, "stall_after_s": 60.0, "output_dir": str(out)}  # fmt: skip
 
     def done(heard: "Heard") -> bool:
         status = heard.mapping
@@ -158,6 +158,7 @@ def register_the_brain(
         "image_queue": 1000,
         "queue_frames": 1000,
         "status_period_s": 0.2,
+        "stall_after_s": 60.0,
         "mri_file": str((truth_folder / MRI_FILE).resolve()),
         "initial_from": "parameters",
         "initial_translation_m": (T_initial[:3, 3] / MM_PER_M).tolist(),

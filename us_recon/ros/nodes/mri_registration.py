@@ -48,7 +48,7 @@ class MriRegistrationNode(FrameConsumer):
         super().__init__("mri_registration", **node_options)
         self.settings = declare_settings(self, RegistrationNodeSettings)
         registration_settings = declare_settings(self, RegistrationSettings)
-        self.min_score = registration_settings.min_score
+        self._min_score = registration_settings.min_score
         self.volume = self._read_mri()
         self.registration = MriRegistration(self.volume, registration_settings)
         self.update: RegistrationUpdate | None = None
@@ -74,6 +74,12 @@ class MriRegistrationNode(FrameConsumer):
     def parent_frame(self) -> str:
         """Parent of the MRI in tf."""
         return self.settings.parent_frame or self.assembler_settings.world_frame
+
+    @property
+    def has_initial(self) -> bool:
+        """Whether a first guess has been given."""
+        with self._initial_lock:
+            return self._initial is not None or self.registration.T_world_mri is not None
 
     def work(self, frame: TrackedFrame) -> None:
         """Take a frame in and, every so many frames, attempt a registration."""
@@ -111,7 +117,6 @@ class MriRegistrationNode(FrameConsumer):
                 header=conversions.header_message(self.newest_ns, self.parent_frame),
                 state=state,
                 message=message,
-                score_threshold=self.min_score,
                 volume_frame_id=self.settings.mri_frame,
                 **self.count_fields(),
                 **self._attempt_fields(),
@@ -178,7 +183,8 @@ class MriRegistrationNode(FrameConsumer):
     def _attempt_fields(self) -> dict[str, Any]:
         update = self.update
         if update is None:
-            return {"attempted": False, "confidence": float("nan")}
+            unknown = float("nan")
+            return {"attempted": False, "confidence": unknown, "score_threshold": self._min_score}
         correction = update.T_world_mri @ invert_rigid(update.T_world_mri_initial)
         centre = update.centre_world_mm
         moved_mm = correction[:3, :3] @ centre + correction[:3, 3] - centre
@@ -186,6 +192,7 @@ class MriRegistrationNode(FrameConsumer):
             "attempted": True,
             "trusted": update.trusted,
             "score": update.score,
+            "score_threshold": update.score_threshold,
             "confidence": update.gap,
             "iterations": update.iterations,
             "window_frames": update.frames,

@@ -60,6 +60,8 @@ class ScanningCellNode(Node):
             self._sweep()
             rounds += 1
         self.finished.set()
+        if self._stopping.is_set():  # the log's own publisher may be gone by now
+            return
         self.get_logger().info(f"the sweep has ended: {self.cell.image_count} images")
 
     def _await_readers(self) -> None:

@@ -1,0 +1,188 @@
+"""The registration node over real middleware, on a small volume and images made of it."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import nibabel
+import numpy as np
+import pytest
+
+from us_recon.geometry.rigid import from_euler_xyz_deg, transform_points
+from us_recon.imaging.events import GeometryEvent, ImageEvent, PoseEvent
+from us_recon.imaging.probe import ProbeGeometry
+from us_recon.imaging.volume import Volume
+from us_recon.io.wire import transform_to_matrix_mm
+
+pytest.importorskip("rclpy", reason="ROS 2 is not in this environment")
+
+from geometry_msgs.msg import PoseStamped  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
+from tf2_msgs.msg import TFMessage  # noqa: E402
+from visualization_msgs.msg import Marker  # noqa: E402
+
+from us_recon.errors import ConfigError, InputError  # noqa: E402
+from us_recon.msg import RegistrationStatus  # noqa: E402
+from us_recon.ros import conversions, qos  # noqa: E402
+from us_recon.ros.nodes.mri_registration import MriRegistrationNode  # noqa: E402
+
+pytestmark = pytest.mark.ros
+S = 1_000_000_000
+T0 = 1_000 * S
+GEOMETRY = ProbeGeometry.linear(40.0, 40.0, 80, 80, beam_count=80, sample_count=81)
+T_WORLD_MRI = from_euler_xyz_deg(np.array([200.0, -50.0, 30.0]), np.array([10.0, -20.0, 40.0]))
+OFF = from_euler_xyz_deg(np.array([1.5, -1.0, 1.0]), np.array([1.0, -1.5, 1.0]))
+FRAMES = 16
+
+
+def make_volume() -> Volume:
+    """Make smooth random tissue, 60 mm on each side, with its centre at the origin."""
+    noise = np.random.default_rng(3).normal(size=(60, 60, 60))
+    for axis in range(3):
+        noise = np.apply_along_axis(
+            lambda line: cv2.GaussianBlur(line[None], (0, 0), 2.5)[0], axis, noise
+        )
+    data = 100.0 + 30.0 * noise / noise.std()
+    T = np.eye(4)
+    T[:3, 3] = -29.5
+    return Volume(np.clip(data, 1, 255).astype(np.float32), T)
+
+
+def sweep(volume: Volume) -> list[tuple[PoseEvent, ImageEvent]]:
+    """Slide the probe along z of the MRI, tilting; images show the MRI's intensity."""
+    plane = np.pad(GEOMETRY.pixels_to_mm(GEOMETRY.pixel_grid), ((0, 0), (0, 0), (0, 1)))
+    events = []
+    for k in range(FRAMES):
+        T_mri_transducer = from_euler_xyz_deg(
+            np.array([0.0, -20.0, -15.0 + 2.0 * k]), np.array([-10.0 + 1.3 * k, 0.0, 0.0])
+        )
+        image = volume.sample(transform_points(T_mri_transducer, plane), fill=0.0)
+        stamp_ns = T0 + k * S // 10
+        pose = PoseEvent(stamp_ns, T_WORLD_MRI @ T_mri_transducer, "world", "probe")
+        events.append((pose, ImageEvent(stamp_ns, image.astype(np.uint8))))
+    return events
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
+    """The MRI as a file, and the sweep over it."""
+    volume = make_volume()
+    path = tmp_path_factory.mktemp("mri") / "mri.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(volume.data, volume.T_space_index), path)
+    return path, sweep(volume)
+
+
+def start(graph: Any, mri: Path, **parameters: Any) -> MriRegistrationNode:
+    settings = {"mri_file": str(mri), "reliable_images": True, "status_period_s": 0.1,
+                "expected_period_s": 0.1, "register_every_frames": FRAMES,
+                "stall_after_s": 600.0, "start_count": 32, "refine_count": 3, **parameters}  # fmt: skip
+    node = graph.add(
+        MriRegistrationNode(
+            parameter_overrides=[Parameter(name, value=value) for name, value in settings.items()]
+        )
+    )
+    graph.publish(GeometryEvent(T0, GEOMETRY))
+    graph.publish(PoseEvent(0, np.eye(4), "probe", "transducer", static=True))
+    graph.wait(lambda: "transducer" in node.source.assembler.tree.parents, "the calibration")
+    return node
+
+
+def give_initial(graph: Any, T: np.ndarray, frame_id: str = "world") -> None:
+    message = PoseStamped(
+        header=conversions.header_message(T0, frame_id), pose=conversions.pose_message(T)
+    )
+    graph.send("/mri_registration/initial_pose", PoseStamped, message, qos.STATUS)
+
+
+def target_error_mm(T: np.ndarray) -> float:
+    targets = np.random.default_rng(0).uniform(-20, 20, (50, 3))
+    difference = transform_points(T, targets) - transform_points(T_WORLD_MRI, targets)
+    return float(np.linalg.norm(difference, axis=1).mean())
+
+
+def test_a_sweep_is_registered_and_its_transform_published(
+    graph: Any, scene: tuple[Path, list[Any]]
+) -> None:
+    mri, events = scene
+    node = start(graph, mri)
+    heard = graph.listen(TFMessage, "/tf", qos.TF)
+    statuses = graph.listen(RegistrationStatus, "/mri_registration/status", qos.STATUS)
+    expected = graph.listen(Image, "/mri_registration/expected_image", qos.stream(True, 10))
+    boxes = graph.listen(Marker, "/mri_registration/mri_box", qos.LATCHED)
+    T_initial = T_WORLD_MRI @ OFF
+    assert target_error_mm(T_initial) > 1.5
+    give_initial(graph, T_initial)
+    graph.wait(lambda: node.has_initial, "the initial pose")
+    for pose, image in events:
+        graph.publish(pose)
+        graph.publish(image)
+    graph.wait(lambda: node.frames_used == FRAMES, "the frames", timeout_s=60.0)
+
+    graph.wait(lambda: statuses and statuses[-1].attempted, "an attempt")
+    status = statuses[-1]
+    assert status.state == RegistrationStatus.STATE_REGISTERED, status.message
+    assert status.trusted and status.score > status.score_threshold
+    assert target_error_mm(transform_to_matrix_mm(status.transform)) < 0.3
+    graph.wait(lambda: any(_mri_in(message) for message in heard), "the transform")
+    (item,) = [item for message in heard for item in _mri_in(message)][-1:]
+    assert item.header.frame_id == "world"
+    assert target_error_mm(transform_to_matrix_mm(item.transform)) < 0.3
+    graph.wait(lambda: boxes and expected, "box and expected image")
+    assert boxes[0].header.frame_id == "mri" and len(boxes[0].points) == 24
+    assert (expected[-1].width, expected[-1].height) == (80, 80) and max(expected[-1].data) > 50
+
+
+def test_an_mri_of_something_else_is_not_published(
+    graph: Any, scene: tuple[Path, list[Any]], tmp_path: Path
+) -> None:
+    _, events = scene
+    volume = make_volume()
+    other = tmp_path / "other.nii.gz"
+    flipped = np.ascontiguousarray(volume.data[::-1, ::-1, ::-1])
+    nibabel.save(nibabel.Nifti1Image(flipped, volume.T_space_index), other)
+    node = start(graph, other)
+    heard = graph.listen(TFMessage, "/tf", qos.TF)
+    statuses = graph.listen(RegistrationStatus, "/mri_registration/status", qos.STATUS)
+    give_initial(graph, T_WORLD_MRI)
+    graph.wait(lambda: node.has_initial, "the initial pose")
+    for pose, image in events:
+        graph.publish(pose)
+        graph.publish(image)
+    graph.wait(lambda: node.frames_used == FRAMES, "the frames", timeout_s=60.0)
+    graph.wait(lambda: statuses and statuses[-1].attempted, "an attempt")
+    assert statuses[-1].state == RegistrationStatus.STATE_REJECTED and not statuses[-1].trusted
+    assert statuses[-1].message
+    assert not any(_mri_in(message) for message in heard)
+
+
+def test_without_an_initial_pose_the_status_asks_for_it(
+    graph: Any, scene: tuple[Path, list[Any]]
+) -> None:
+    mri, events = scene
+    node = start(graph, mri)
+    statuses = graph.listen(RegistrationStatus, "/mri_registration/status", qos.STATUS)
+    give_initial(graph, T_WORLD_MRI, frame_id="camera")  # of another frame: not used
+    for pose, image in events[:2]:
+        graph.publish(pose)
+        graph.publish(image)
+    graph.wait(lambda: node.frames_used == 2, "two frames")
+    graph.wait(lambda: statuses and statuses[-1].frames_used == 2, "a status")
+    assert statuses[-1].state == RegistrationStatus.STATE_WAITING
+    assert "no initial pose has arrived on /mri_registration/initial_pose" in statuses[-1].message
+    assert not node.has_initial
+
+
+@pytest.mark.parametrize(
+    ("mri", "error", "message"),
+    [("", ConfigError, "mri_file is empty"), ("/nowhere/t1.nii.gz", InputError, "t1.nii.gz")],
+)
+def test_a_missing_mri_is_an_error_that_names_it(
+    graph: Any, mri: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        MriRegistrationNode(parameter_overrides=[Parameter("mri_file", value=mri)])
+
+
+def _mri_in(message: TFMessage) -> list[Any]:
+    return [item for item in message.transforms if item.child_frame_id == "mri"]
