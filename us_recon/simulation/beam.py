@@ -14,6 +14,7 @@ from us_recon.imaging.probe import ProbeGeometry, ProbeKind
 from us_recon.settings import setting
 
 SPEED_MM_US = 1.54
+LEAST_PITCH_MM = 0.02
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
 
@@ -87,12 +88,16 @@ class Beam:
         return np.asarray(self.settings.slice_fwhm_mm / FWHM_PER_SIGMA * widening)
 
     def beam_pitch_mm(self, depth_mm: Float[np.ndarray, "*n"]) -> Float64[np.ndarray, "*n"]:
-        """Return the distance between neighbouring beams for depths along the beam."""
+        """Return the distance between neighbouring beams for depths along the beam.
+
+        At the apex of a phased array all beams meet; there it is `LEAST_PITCH_MM`.
+        """
         geometry = self.geometry
         if geometry.kind == ProbeKind.LINEAR:
             return np.full(np.shape(depth_mm), geometry.width_mm / geometry.beam_count)
         opening_rad = np.radians(geometry.angle_max_deg - geometry.angle_min_deg)
-        return np.asarray((geometry.radius_mm + depth_mm) * opening_rad / (geometry.beam_count - 1))
+        pitch_mm = (geometry.radius_mm + depth_mm) * opening_rad / (geometry.beam_count - 1)
+        return np.asarray(np.maximum(pitch_mm, LEAST_PITCH_MM))
 
     def locate(
         self, x_mm: Float32[np.ndarray, " n"], y_mm: Float32[np.ndarray, " n"]
@@ -116,9 +121,8 @@ class Beam:
         rows = fft.next_fast_len(geometry.beam_count + geometry.beam_count // 4)
         columns = fft.next_fast_len(geometry.sample_count + 32)
         depth_mm = geometry.sample_depths_mm
-        # At the apex of a phased array all beams meet: a blur over all of them is enough.
-        pitch_mm = np.maximum(self.beam_pitch_mm(depth_mm), 1e-3)
-        sigma_beams = self.lateral_fwhm_mm(depth_mm) / FWHM_PER_SIGMA / pitch_mm
+        sigma_mm = self.lateral_fwhm_mm(depth_mm) / FWHM_PER_SIGMA
+        sigma_beams = sigma_mm / self.beam_pitch_mm(depth_mm)
         sigma_beams = np.clip(sigma_beams, 0.3, geometry.beam_count / 12.0)
         lateral = np.exp(-0.5 * (2.0 * np.pi * fft.fftfreq(rows)[:, None] * sigma_beams) ** 2)
         # A pulse that the samples cannot hold is made as long as they can.

@@ -176,7 +176,7 @@ def incidence_cosine(
     coarse_beams, coarse_samples = centre.shape
     along = np.gradient(centre, geometry.depth_mm / coarse_samples, axis=1)
     depth_mm = (np.arange(coarse_samples) + 0.5) * geometry.depth_mm / coarse_samples
-    pitch_mm = np.maximum(beam.beam_pitch_mm(depth_mm), 0.02) * geometry.beam_count / coarse_beams
+    pitch_mm = beam.beam_pitch_mm(depth_mm) * geometry.beam_count / coarse_beams
     across = np.gradient(centre, axis=0) / pitch_mm
     offset_mm = PLANES_SIGMA[-1] * float(beam.slice_sigma_mm(np.array([geometry.depth_mm / 2]))[0])
     sideways = (level_set_mm[-1] - level_set_mm[0]) / (2.0 * offset_mm)
