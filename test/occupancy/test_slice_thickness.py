@@ -14,7 +14,8 @@ TILTED = from_euler_xyz_deg(np.array([5.0, -7.0, 11.0]), np.array([20.0, -35.0, 
 
 def moved(x: float, y: float, z: float, *angles_deg: float) -> np.ndarray:
     """A pose that is displaced in the probe's own axes."""
-    return TILTED @ from_euler_xyz_deg(np.array([x, y, z]), np.array(angles_deg or (0.0,) * 3))
+    angles = np.array(angles_deg or (0.0,) * 3, np.float64)
+    return TILTED @ from_euler_xyz_deg(np.array([x, y, z], np.float64), angles)
 
 
 def frame(T: np.ndarray) -> TrackedFrame:
