@@ -24,7 +24,7 @@ def test_values_replace_defaults_and_integers_serve_as_floats() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"spacing": 1.0}, "no setting 'spacing'; it knows count, method, on, place_mm, spacing_mm"),
+        ({"spacing": 1.0}, "no setting 'spacing'; it knows count, method, on, place_mm, spac"),
         ({"spacing_mm": 9.0}, "spacing_mm is 9.0 mm; expected a value from 0.1 to 5.0 mm"),
         ({"spacing_mm": float("nan")}, "finite"),
         ({"count": 0}, "from 1 to inf"),

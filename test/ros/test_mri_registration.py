@@ -16,16 +16,16 @@ from us_recon.io.wire import transform_to_matrix_mm
 
 pytest.importorskip("rclpy", reason="ROS 2 is not in this environment")
 
-from geometry_msgs.msg import PoseStamped  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
-from tf2_msgs.msg import TFMessage  # noqa: E402
-from visualization_msgs.msg import Marker  # noqa: E402
+from geometry_msgs.msg import PoseStamped
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import Marker
 
-from us_recon.errors import ConfigError, InputError  # noqa: E402
-from us_recon.msg import RegistrationStatus  # noqa: E402
-from us_recon.ros import conversions, qos  # noqa: E402
-from us_recon.ros.nodes.mri_registration import MriRegistrationNode  # noqa: E402
+from us_recon.errors import ConfigError, InputError
+from us_recon.msg import RegistrationStatus
+from us_recon.ros import conversions, qos
+from us_recon.ros.nodes.mri_registration import MriRegistrationNode
 
 pytestmark = pytest.mark.ros
 S = 1_000_000_000
@@ -74,9 +74,17 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
 
 
 def start(graph: Any, mri: Path, **parameters: Any) -> MriRegistrationNode:
-    settings = {"mri_file": str(mri), "reliable_images": True, "status_period_s": 0.1,
-                "expected_period_s": 0.1, "register_every_frames": FRAMES,
-                "stall_after_s": 600.0, "start_count": 32, "refine_count": 3, **parameters}  # fmt: skip
+    settings = {
+        "mri_file": str(mri),
+        "reliable_images": True,
+        "status_period_s": 0.1,
+        "expected_period_s": 0.1,
+        "stall_after_s": 600.0,
+        "register_every_frames": FRAMES,
+        "start_count": 32,
+        "refine_count": 3,
+        **parameters,
+    }
     node = graph.add(
         MriRegistrationNode(
             parameter_overrides=[Parameter(name, value=value) for name, value in settings.items()]
@@ -173,12 +181,13 @@ def test_without_an_initial_pose_the_status_asks_for_it(
     assert not node.has_initial
 
 
+@pytest.mark.usefixtures("graph")
 @pytest.mark.parametrize(
     ("mri", "error", "message"),
     [("", ConfigError, "mri_file is empty"), ("/nowhere/t1.nii.gz", InputError, "t1.nii.gz")],
 )
 def test_a_missing_mri_is_an_error_that_names_it(
-    graph: Any, mri: str, error: type[Exception], message: str
+    mri: str, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         MriRegistrationNode(parameter_overrides=[Parameter("mri_file", value=mri)])

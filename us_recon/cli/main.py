@@ -24,6 +24,9 @@ COMMANDS = {
 }
 """Each a module of this package; only the one that is asked for is imported."""
 
+FILE_ERRORS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+"""What a wrong path gives; the message names it."""
+
 USER_ERROR = 2
 INTERRUPTED = 130
 
@@ -52,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = build_parser(command).parse_args(given)
     try:
         return int(parsed.run(parsed))
-    except UsReconError as error:
+    except (UsReconError, *FILE_ERRORS) as error:
         console = Console(stderr=True, soft_wrap=True)
         console.print(f"us-recon {parsed.command}: {error}", style="red", markup=False)
         return USER_ERROR

@@ -84,7 +84,8 @@ class FrameAssembler:
 
     `push` takes events in the order they arrive and returns the frames that became complete, in
     the order of their images. `drops` counts what was left out by reason; `details` holds the
-    newest message for each reason.
+    newest message for each reason. An image more than a second older than the newest one means
+    that a recording started again: `restarts` counts that, and the new pass is followed.
     """
 
     def __init__(self, settings: AssemblerSettings | None = None) -> None:
@@ -138,7 +139,7 @@ class FrameAssembler:
         self.drops[reason] += 1
         self.details[reason] = detail
 
-    def restart(self, stamp_ns: int) -> None:
+    def _restart(self, stamp_ns: int) -> None:
         """Go back to a time: forget waiting images, labels, and the poses after it.
 
         Poses up to a second later are kept: those of the new pass may come before its images.
@@ -191,6 +192,8 @@ class FrameAssembler:
                 "publish the geometry of the new size",
             )
             return
+        if self._newest_image_ns is not None and event.stamp_ns < self._newest_image_ns - NS_PER_S:
+            self._restart(event.stamp_ns)
         if self._newest_image_ns is not None and event.stamp_ns <= self._newest_image_ns:
             self.drop(
                 DropReason.IMAGE_STALE,

@@ -8,7 +8,6 @@ from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
 from us_recon.errors import ConfigError, InputError
-from us_recon.geometry.pose_buffer import NS_PER_S
 from us_recon.imaging.assembler import AssemblerSettings, DropReason, FrameAssembler
 from us_recon.imaging.events import AcquisitionEvent, PoseEvent
 from us_recon.imaging.frame import TrackedFrame
@@ -16,9 +15,6 @@ from us_recon.io.wire import pose_from_pose_stamped, poses_from_tf
 from us_recon.msg import ProbeGeometry
 from us_recon.pipeline.node_settings import SourceSettings
 from us_recon.ros import conversions, qos
-
-_RESTART_AFTER_NS = NS_PER_S
-"""An image this much older than the newest one means that a recording started again."""
 
 
 class FrameSource:
@@ -46,7 +42,6 @@ class FrameSource:
             )
         self.assembler = FrameAssembler(assembler_settings)
         self._node, self._settings, self._on_frame = node, settings, on_frame
-        self._newest_image_ns: int | None = None
         self._warned: dict[DropReason, str] = {}
         images = qos.stream(settings.reliable_images, settings.image_queue)
         node.create_subscription(
@@ -127,9 +122,7 @@ class FrameSource:
             self.assembler.images_received += 1
             self.assembler.drop(DropReason.IMAGE_FORMAT, str(error))
             return
-        newest = self._newest_image_ns
-        if newest is not None and event.stamp_ns < newest - _RESTART_AFTER_NS:
-            self._node.get_logger().warning("image time ran backwards: a recording started again")
-            self.assembler.restart(event.stamp_ns)
-        self._newest_image_ns = event.stamp_ns
+        restarts = self.assembler.restarts
         self._push(event)
+        if self.assembler.restarts > restarts:
+            self._node.get_logger().warning("image time ran backwards: a recording started again")
