@@ -5,11 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from us_recon.cli.main import main
 from us_recon.evaluation.mesh_metrics import score_mesh
 from us_recon.evaluation.report import score_values, write_report
+from us_recon.geometry.rigid import from_euler_xyz_deg
+from us_recon.imaging.frame import TrackedFrame
+from us_recon.imaging.probe import ProbeGeometry
+from us_recon.occupancy.mapper import OccupancyMapper
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.mesh_files import write_mesh
 
@@ -47,6 +52,27 @@ def test_command_prints_json(
     assert main(["evaluate", "mesh", *paths, "--report", str(tmp_path / "report")]) == 0
     assert "median" in capsys.readouterr().out
     assert (tmp_path / "report" / "meshes.png").is_file()
+
+
+def test_completeness_of_the_side_that_the_map_beside_the_mesh_saw(
+    tmp_path: Path, ball: Maker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Depth along -y of the ball's frame from 40 mm off: its y > 0 side is seen, within 2 mm of z 0.
+    truth = ball(20.0)
+    geometry = ProbeGeometry.linear(50.0, 60.0, 50, 60)
+    T = from_euler_xyz_deg(np.array([0.0, 40.0, 0.0]), np.array([180.0, 0.0, 0.0]))
+    mapper = OccupancyMapper()
+    mapper.integrate(TrackedFrame(0, np.zeros((60, 50), np.uint8), T, geometry))
+    mapper.save(tmp_path / "map.npz")
+    write_mesh(truth, tmp_path / "mesh.ply")
+    write_mesh(truth, tmp_path / "truth.ply")
+    paths = [str(tmp_path / "mesh.ply"), "--truth", str(tmp_path / "truth.ply")]
+    assert main(["evaluate", "mesh", *paths, "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values["completeness_of"] == "visible side of the truth"
+    # A zone 4 mm high of a sphere has 4 / 40 of its area; of its turn, 160 of 360 degrees are seen.
+    assert values["truth_visible"] == pytest.approx(0.1 * 160 / 360, abs=0.002)
+    assert values["region_mm"] == 15.0
 
 
 def test_command_names_what_is_wrong(

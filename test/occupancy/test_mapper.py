@@ -112,6 +112,19 @@ def test_scanning_goes_on_from_a_file(
     assert (again.frames, again.frames_with_surface) == (10, 10)
 
 
+def test_the_map_knows_where_the_probe_was(sweep: list[TrackedFrame], tmp_path: Path) -> None:
+    mapper = mapped(sweep[:3])
+    other = replace(sweep[3], geometry=replace(sweep[3].geometry, beam_count=60))
+    mapper.integrate(other)
+    mapper.save(tmp_path / "map.npz")
+    views = OccupancyMapper.load(tmp_path / "map.npz").views()
+    for view, frame in zip(views, [*sweep[:3], other], strict=True):
+        np.testing.assert_array_equal(view.T_world_transducer, frame.T_world_transducer)
+        assert view.geometry == frame.geometry
+    mapper.reset()
+    assert mapper.views() == []
+
+
 def test_reset_forgets_map_and_calibration(sweep: list[TrackedFrame]) -> None:
     mapper = mapped(sweep[::-1])
     mapper.reset()

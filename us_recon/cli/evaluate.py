@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,9 @@ from us_recon.evaluation.report import score_rows, score_values, write_report
 from us_recon.evaluation.visibility import View
 from us_recon.imaging.assembler import AssemblerSettings
 from us_recon.io.bag import TopicNames, frames_from_bag
+from us_recon.occupancy.mapper import OccupancyMapper
 from us_recon.occupancy.mesh_files import read_mesh
+from us_recon.pipeline.mapping import MAP_FILE
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -28,14 +29,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     mesh.add_argument("mesh", type=Path, help="reconstruction: .ply, .stl or .obj, mm")
     mesh.add_argument("--truth", type=Path, required=True, help="true surface in the same frame")
     mesh.add_argument(
-        "--bag", type=Path, help="the recording; completeness counts only what its images could see"
+        "--bag",
+        type=Path,
+        help="the recording: completeness then counts only what its images could see; default: "
+        f"the {MAP_FILE} beside the mesh, if there is one, which knows the probe's poses",
     )
     mesh.add_argument(
         "--region-mm",
         type=float,
-        default=math.inf,
+        default=15.0,
         help="leave out parts of the reconstruction further than this from the truth, such as "
-        "other bones without truth; default: none",
+        "other bones without truth; inf keeps all; default: %(default)s mm",
     )
     mesh.add_argument("--report", type=Path, help="folder for a report with pictures")
     mesh.add_argument("--json", action="store_true", help="print the figures as JSON")
@@ -49,14 +53,15 @@ def run_mesh(parsed: argparse.Namespace) -> int:
     if not parsed.region_mm > 0:
         raise InputError(f"--region-mm is {parsed.region_mm}; expected more than 0")
     reconstruction, truth = read_mesh(parsed.mesh), read_mesh(parsed.truth)
-    views = _views(parsed) if parsed.bag else None
+    views = _views(parsed)
     score = score_mesh(reconstruction, truth, views, parsed.region_mm)
     if parsed.report:
         towards = _direction_of_sound(views) if views else (0.0, 1.0, 0.0)
         write_report(parsed.report, parsed.mesh.name, score, reconstruction, truth, towards=towards)
     console = Console()
     if parsed.json:
-        console.print_json(json.dumps(score_values(score)))
+        region_mm = parsed.region_mm if np.isfinite(parsed.region_mm) else None
+        console.print_json(json.dumps({"region_mm": region_mm, **score_values(score)}))
         return 0
     table = Table("measure", "value")
     for name, value in score_rows(score):
@@ -69,7 +74,10 @@ def _direction_of_sound(views: list[View]) -> Float64[np.ndarray, "3"]:
     return np.mean([view.T_world_transducer[:3, 1] for view in views], axis=0)
 
 
-def _views(parsed: argparse.Namespace) -> list[View]:
+def _views(parsed: argparse.Namespace) -> list[View] | None:
+    beside = parsed.mesh.parent / MAP_FILE
+    if parsed.bag is None:
+        return OccupancyMapper.load(beside).views() if beside.is_file() else None
     frames = frames_from_bag(
         parsed.bag, settings_from(parsed, AssemblerSettings), settings_from(parsed, TopicNames)
     )

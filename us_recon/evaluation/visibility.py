@@ -1,27 +1,20 @@
 """Which part of a surface a sweep of the probe could see."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 from us_recon.evaluation.surfaces import SurfaceQuery
 from us_recon.geometry.rigid import invert_rigid, transform_points
-from us_recon.imaging.probe import ProbeGeometry
+from us_recon.occupancy.views import View
+
+__all__ = ["MAX_INCIDENCE_DEG", "View", "visible_points"]
 
 MAX_INCIDENCE_DEG = 80.0
 """Surfaces that are steeper against the beam return no echo that could be told from noise."""
 
 _TOLERANCE_MM = 0.2  # a point must not hide behind its own triangle
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """One image of a sweep: where the probe was and what it looked like."""
-
-    T_world_transducer: Float64[np.ndarray, "4 4"]
-    geometry: ProbeGeometry
 
 
 def visible_points(

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
 
 from us_recon.errors import InputError
 from us_recon.files import atomic_path
 from us_recon.imaging.probe import ProbeGeometry, ProbeKind
 from us_recon.occupancy.block_grid import GridArrays
 from us_recon.occupancy.brightness import Calibration
+from us_recon.occupancy.views import ViewLog
 
 VERSION = 1
 _FORMAT = "us_recon occupancy map"
@@ -31,7 +31,7 @@ class MapRecord:
         grid: The voxels.
         geometry: Geometry of the images the detector was calibrated with; None if there were none.
         calibration: That calibration.
-        T_last: ``T_world_transducer`` of the last frame; None if there was none.
+        views: Pose and geometry of each frame.
     """
 
     settings: Mapping[str, Any]
@@ -40,7 +40,7 @@ class MapRecord:
     grid: GridArrays
     geometry: ProbeGeometry | None
     calibration: Calibration | None
-    T_last: Float64[np.ndarray, "4 4"] | None
+    views: ViewLog
 
 
 def write_map(record: MapRecord, path: Path) -> None:
@@ -56,14 +56,16 @@ def write_map(record: MapRecord, path: Path) -> None:
         "frames": record.frames,
         "frames_with_surface": record.frames_with_surface,
         "geometry": asdict(record.geometry) if record.geometry else None,
+        "geometries": [asdict(geometry) for geometry in record.views.geometries],
     }
+    poses, pose_geometry = record.views.arrays()
     arrays: dict[str, Any] = {
         "blocks": record.grid.blocks,
         "value": record.grid.value,
         "weight": record.grid.weight,
+        "poses": poses,
+        "pose_geometry": pose_geometry,
     }
-    if record.T_last is not None:
-        arrays["T_last"] = record.T_last
     calibration = record.calibration
     if calibration is not None:
         header["calibration"] = {
@@ -110,7 +112,15 @@ def _record(header: Mapping[str, Any], archive: Mapping[str, Any]) -> MapRecord:
         frames=header["frames"],
         frames_with_surface=header["frames_with_surface"],
         grid=GridArrays(archive["blocks"], archive["value"], archive["weight"]),
-        geometry=geometry and ProbeGeometry(**{**geometry, "kind": ProbeKind(geometry["kind"])}),
+        geometry=geometry and _geometry(geometry),
         calibration=calibration and Calibration(**calibration, by_depth=archive["by_depth"]),
-        T_last=archive.get("T_last"),
+        views=ViewLog.of(
+            archive["poses"],
+            archive["pose_geometry"],
+            [_geometry(values) for values in header["geometries"]],
+        ),
     )
+
+
+def _geometry(values: Mapping[str, Any]) -> ProbeGeometry:
+    return ProbeGeometry(**{**values, "kind": ProbeKind(values["kind"])})

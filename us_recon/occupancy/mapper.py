@@ -12,6 +12,7 @@ from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.mesh_tools import without_small_parts
 from us_recon.occupancy.slice_thickness import SliceThickness
 from us_recon.occupancy.surface import BeamSurface, SurfaceSource
+from us_recon.occupancy.views import View, ViewLog
 from us_recon.settings import from_mapping
 
 __all__ = ["IntegrationResult", "MapMethod", "MapSnapshot", "MapperSettings", "OccupancyMapper"]
@@ -66,6 +67,7 @@ class OccupancyMapper:
     def reset(self) -> None:
         """Forget everything."""
         self._map = self.settings.new_map()
+        self._views = ViewLog()
         self._slices = SliceThickness(self.settings.spacing_mm, self.settings.half_thickness_mm)
         self._detector = BoneDetector(self.settings.detector())
         self._frames = self._frames_with_surface = 0
@@ -77,6 +79,7 @@ class OccupancyMapper:
             InputError: Image or label have another size than the frame's geometry.
         """
         self._frames += 1
+        self._views.add(frame.T_world_transducer, frame.geometry)
         half_thickness_mm = self._slices(frame)
         surface = self.surface(frame)
         if surface is None:
@@ -96,6 +99,10 @@ class OccupancyMapper:
         if self.settings.surfaces == "label":
             return None
         return self._detector(frame.image, frame.geometry)
+
+    def views(self) -> list[View]:
+        """Return where the probe was at each frame, in order."""
+        return self._views.views()
 
     def snapshot(self) -> MapSnapshot:
         """Extract the surface."""
@@ -120,7 +127,7 @@ class OccupancyMapper:
             grid=self._map.grid.arrays(),
             geometry=self._detector.geometry,
             calibration=self._detector.calibration,
-            T_last=self._slices.T_last,
+            views=self._views,
         )
         write_map(record, Path(path))
 
@@ -136,7 +143,9 @@ class OccupancyMapper:
         mapper = cls(from_mapping(MapperSettings, record.settings))
         mapper._map.grid.restore(record.grid)
         mapper._frames, mapper._frames_with_surface = record.frames, record.frames_with_surface
-        mapper._slices.T_last = record.T_last
+        mapper._views = record.views
+        for view in record.views.views()[-1:]:
+            mapper._slices.T_last = view.T_world_transducer
         if record.geometry is not None and record.calibration is not None:
             mapper._detector.resume(record.geometry, record.calibration)
         return mapper
