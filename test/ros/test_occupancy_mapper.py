@@ -14,6 +14,7 @@ from us_recon.imaging.probe import ProbeGeometry
 pytest.importorskip("rclpy", reason="ROS 2 is not in this environment")
 
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import PointCloud2
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker
 
@@ -69,6 +70,7 @@ def test_a_scan_becomes_a_mesh_a_status_and_files(graph: Any, tmp_path: Path) ->
     node = start(graph, tmp_path)
     meshes = graph.listen(Marker, "/occupancy_mapper/mesh", qos.LATCHED)
     statuses = graph.listen(MappingStatus, "/occupancy_mapper/status", qos.STATUS)
+    clouds = graph.listen(PointCloud2, "/occupancy_mapper/points", qos.STATUS)
     publish_plane(graph, 20)
     graph.publish(PoseEvent(T0 + S, from_euler_xyz_deg(np.array([1.0, 0, 0]), np.zeros(3))))
     graph.wait(lambda: node.frames_used >= 19, "the frames")
@@ -77,6 +79,10 @@ def test_a_scan_becomes_a_mesh_a_status_and_files(graph: Any, tmp_path: Path) ->
     # The probe is 100 mm up and the plane 20 mm below it: 80 mm, in metres on the wire.
     assert np.median(heights_m) == pytest.approx(0.080, abs=0.0006)
     assert meshes[-1].header.frame_id == "world"
+    graph.wait(lambda: len(clouds) >= 10, "surface points")
+    points_m = np.frombuffer(clouds[-1].data, np.float32).reshape(-1, 3)
+    assert len(points_m) == GEOMETRY.beam_count
+    np.testing.assert_allclose(points_m[:, 2], 0.080, atol=0.0006)
     graph.wait(lambda: statuses and statuses[-1].frames_labelled >= 19, "a status with labels")
     status = statuses[-1]
     assert status.state == MappingStatus.STATE_MAPPING and status.surface_source == "label"

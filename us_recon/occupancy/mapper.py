@@ -18,7 +18,7 @@ from us_recon.settings import from_mapping
 __all__ = ["IntegrationResult", "MapMethod", "MapSnapshot", "MapperSettings", "OccupancyMapper"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class IntegrationResult:
     """What one frame did to the map.
 
@@ -26,11 +26,13 @@ class IntegrationResult:
         source: What its surface was taken from.
         beams: Beams that show a surface.
         voxels: Voxels that changed.
+        surface: The frame's surface, None where its source is not to be used.
     """
 
     source: SurfaceSource
     beams: int
     voxels: int
+    surface: BeamSurface | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +89,7 @@ class OccupancyMapper:
         beams = int(surface.found.sum())
         self._frames_with_surface += beams > 0
         voxels = self._map.integrate(frame, surface, half_thickness_mm)
-        return IntegrationResult(surface.source, beams, voxels)
+        return IntegrationResult(surface.source, beams, voxels, surface)
 
     def surface(self, frame: TrackedFrame) -> BeamSurface | None:
         """Return the surface that the frame shows, None where its source is not to be used.

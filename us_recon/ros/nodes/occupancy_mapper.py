@@ -5,17 +5,22 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import numpy as np
+from sensor_msgs.msg import PointCloud2
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker
 
 from us_recon.errors import UsReconError
 from us_recon.imaging.frame import TrackedFrame
+from us_recon.io.wire import MM_PER_M
 from us_recon.msg import MappingStatus
 from us_recon.occupancy.mapper import MapperSettings, OccupancyMapper
+from us_recon.occupancy.surface import BeamSurface
 from us_recon.pipeline.mapping import save_map_outputs
 from us_recon.pipeline.node_settings import MapperNodeSettings
 from us_recon.ros import conversions, qos
 from us_recon.ros.consumer import FrameConsumer, run
+from us_recon.ros.distribution import cloud_message
 from us_recon.ros.mesh_marker import mesh_marker
 from us_recon.ros.parameters import declare_settings
 
@@ -38,6 +43,7 @@ class OccupancyMapperNode(FrameConsumer):
         self._vertices = self._triangles = 0
         self._observed_mm3 = 0.0
         self._mesh_publisher = self.create_publisher(Marker, "~/mesh", qos.LATCHED)
+        self._points_publisher = self.create_publisher(PointCloud2, "~/points", qos.STATUS)
         self._status_publisher = self.create_publisher(MappingStatus, "~/status", qos.STATUS)
         self.create_service(Trigger, "~/save", self._on_save)
         self.create_service(Trigger, "~/reset", self._on_reset)
@@ -49,6 +55,8 @@ class OccupancyMapperNode(FrameConsumer):
             result = self.mapper.integrate(frame)
         self._labelled += frame.label is not None
         self._sources.add(str(result.source))
+        if result.surface is not None:
+            self._publish_points(frame, result.surface)
 
     def refresh(self) -> None:
         """Extract the mesh and publish it, if frames came since the last time."""
@@ -95,6 +103,11 @@ class OccupancyMapperNode(FrameConsumer):
         super().stop()
         if self.settings.output_dir and self.frames_used:
             self.save()
+
+    def _publish_points(self, frame: TrackedFrame, surface: BeamSurface) -> None:
+        header = conversions.header_message(frame.stamp_ns, self.assembler_settings.world_frame)
+        points_m = surface.points_mm(frame.T_world_transducer) / MM_PER_M
+        self._points_publisher.publish(cloud_message(header, points_m.astype(np.float32)))
 
     def _state(self) -> tuple[int, str]:
         waiting = self.source.waiting_message()
