@@ -86,8 +86,7 @@ def make_channels(volume: Volume, settings: RegistrationSettings) -> MriChannels
     low, high = np.percentile(volume.data[known], [1.0, 99.0])
     filled = np.where(known, volume.data, np.median(volume.data[known])).clip(low, high)
     intensity = gaussian_filter(filled.astype(np.float32), settings.blur_mm / volume.spacing_mm)
-    slopes = np.stack(np.gradient(intensity), axis=-1) @ volume.T_index_space[:3, :3]
-    magnitude = np.linalg.norm(slopes, axis=-1)
+    magnitude = gradient_magnitude(intensity, volume.T_index_space)
     inside = binary_erosion(known)  # the border of the array counts as unknown
     channels = [_standardised(channel, inside) for channel in (intensity, magnitude)]
     extent = np.maximum(settings.patch_samples * settings.grid_mm / volume.spacing_mm, 1.0)
@@ -97,6 +96,14 @@ def make_channels(volume: Volume, settings: RegistrationSettings) -> MriChannels
         T_index_mri=volume.T_index_space,
         ridge=(settings.ridge * local[INTENSITY], settings.ridge * local[GRADIENT]),
     )
+
+
+def gradient_magnitude(
+    data: Float32[np.ndarray, "i j k"], T_index_space: Float64[np.ndarray, "4 4"]
+) -> Float32[np.ndarray, "i j k"]:
+    """Return the length of the gradient by position (1/mm), by central differences."""
+    slopes = np.stack(np.gradient(data), axis=-1) @ T_index_space[:3, :3].astype(np.float32)
+    return np.asarray(np.linalg.norm(slopes, axis=-1))
 
 
 def _reaches_border(mask: Bool[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:

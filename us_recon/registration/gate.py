@@ -1,10 +1,13 @@
 """Whether a registration may be believed, and in words what is missing where it may not."""
 
 from dataclasses import dataclass
-from math import isnan
+from math import isnan, sqrt
 
 from us_recon.registration.observation import BeamWindow
 from us_recon.registration.settings import RegistrationSettings
+
+_CALIBRATED_AREA_MM2 = 10_000.0
+"""The leads in the settings hold for this much image and more."""
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,7 @@ class Evidence:
         score: Explained share of the images' variance.
         chance_score: What the same search reaches with the images mirrored; NaN if unknown.
         gap: Lead in score over the best different answer; NaN if there was none to compare.
+        area_mm2: Area of the images that shows tissue.
         coverage: Share of the image samples inside the MRI.
         moved_mm: Translation from where the attempt began, at the images' centre.
         turned_deg: Rotation from there.
@@ -23,6 +27,7 @@ class Evidence:
     score: float
     chance_score: float
     gap: float
+    area_mm2: float
     coverage: float
     moved_mm: float
     turned_deg: float
@@ -51,7 +56,8 @@ def doubts(evidence: Evidence, settings: RegistrationSettings) -> list[str]:
             f"only {evidence.coverage:.0%} of the images lie inside the MRI, "
             f"{settings.min_coverage:.0%} needed; check the initial pose"
         )
-    threshold = score_threshold(evidence.chance_score, settings)
+    threshold = score_threshold(evidence, settings)
+    least_gap = settings.min_gap * _strictness(evidence.area_mm2)
     if not evidence.score >= threshold:
         found.append(
             f"the MRI does not explain the images better than chance: score {evidence.score:.3f}, "
@@ -65,16 +71,22 @@ def doubts(evidence: Evidence, settings: RegistrationSettings) -> list[str]:
             f"the initial one, beyond the {settings.capture_mm:g} mm and "
             f"{settings.capture_deg:g} deg that are searched; give a better initial pose"
         )
-    if not isnan(evidence.gap) and evidence.gap < settings.min_gap:
+    if not isnan(evidence.gap) and evidence.gap < least_gap:
         found.append(
-            f"two poses explain the images: lead {evidence.gap:.3f}, {settings.min_gap:g} needed; "
+            f"two poses explain the images: lead {evidence.gap:.3f}, {least_gap:.3f} needed; "
             "tilt or slide the probe"
         )
     return found
 
 
-def score_threshold(chance_score: float, settings: RegistrationSettings) -> float:
+def score_threshold(evidence: Evidence, settings: RegistrationSettings) -> float:
     """Return the least score that is trusted: above the floor, and clearly above chance."""
-    if isnan(chance_score):
+    if isnan(evidence.chance_score):
         return settings.min_score
-    return max(settings.min_score, chance_score + settings.min_margin)
+    margin = settings.min_margin * _strictness(evidence.area_mm2)
+    return max(settings.min_score, evidence.chance_score + margin)
+
+
+def _strictness(area_mm2: float) -> float:
+    """Return how much more lead is asked of less image: chance varies with one over its root."""
+    return max(1.0, sqrt(_CALIBRATED_AREA_MM2 / max(area_mm2, 1.0)))

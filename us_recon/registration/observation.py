@@ -14,7 +14,7 @@ from us_recon.errors import InputError
 from us_recon.geometry.rigid import transform_points
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.probe import ProbeGeometry, ProbeKind
-from us_recon.imaging.scan_conversion import to_beams
+from us_recon.imaging.scan_conversion import to_beams, to_image
 from us_recon.registration.settings import RegistrationSettings
 
 
@@ -81,7 +81,7 @@ def observe(frames: Sequence[TrackedFrame], settings: RegistrationSettings) -> B
         values = values - (values * valid).sum(axis=1, keepdims=True) / count
     inside = values[valid]
     mean, scale = (float(inside.mean()), float(inside.std())) if inside.size else (0.0, 1.0)
-    scale = scale if scale > 1e-6 else 1.0
+    scale = scale if scale > 1e-2 else 1.0  # an even image has no scale
     points = np.stack([world_points(geometry, frame.T_world_transducer) for frame in frames])
     centre = points[valid].mean(axis=0) if inside.size else points.reshape(-1, 3).mean(axis=0)
     return BeamWindow(
@@ -135,13 +135,16 @@ def sample_frame(
 ) -> tuple[Float32[np.ndarray, "beams samples"], Bool[np.ndarray, "beams samples"]]:
     """Return an image along the beams of `geometry`, blurred, and where it shows tissue."""
     pixels = image.astype(np.float32)
-    inside = (geometry.fan_mask & (image > 0)).astype(np.float32)
-    # What lies outside must not darken its surroundings: the blur is normalised by the mask.
-    weight = _blur(inside, geometry, settings.blur_mm)
-    blurred = _blur(pixels * inside, geometry, settings.blur_mm) / np.maximum(weight, 1e-3)
+    shown = (geometry.fan_mask & (image > 0)).astype(np.float32)
     around = to_beams(_blur(pixels, geometry, settings.grid_mm), geometry)
-    echoes = (to_beams(weight, geometry) > 0.5) & (around >= settings.empty_level)
-    valid = between_first_and_last(echoes) & (to_beams(weight, geometry) > 0.05)
+    share = to_beams(_blur(shown, geometry, settings.blur_mm), geometry)
+    echoes = (share > 0.5) & (around >= settings.empty_level)
+    valid = between_first_and_last(echoes)
+    # What lies outside must not darken its surroundings: the blur is normalised by what counts.
+    fluid = to_image((valid & ~echoes).astype(np.float32), geometry) > 0.5
+    counted = np.maximum(shown, fluid.astype(np.float32))
+    weight = np.maximum(_blur(counted, geometry, settings.blur_mm), 1e-3)
+    blurred = _blur(pixels * counted, geometry, settings.blur_mm) / weight
     valid &= geometry.sample_depths_mm >= settings.near_field_mm
     return np.where(valid, to_beams(blurred, geometry), 0.0).astype(np.float32), valid
 

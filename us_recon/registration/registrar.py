@@ -137,8 +137,14 @@ class MriRegistration:
             or self._new_keyframes >= self.settings.retry_keyframes
         ):
             window = observe(self.window.frames, self.settings)
+            missing = missing_before(window, self.settings)
             attempt = self._follow if following else self._attempt
-            self._update, self._new_keyframes = attempt(self.T_world_mri, window), 0
+            self._update = (
+                self._blank(window, "; ".join(missing))
+                if missing
+                else attempt(self.T_world_mri, window)
+            )
+            self._new_keyframes = 0
             if self._update.trusted:
                 self.T_world_mri = self._update.T_world_mri
         return self._update
@@ -153,9 +159,6 @@ class MriRegistration:
     def _attempt(
         self, T_world_mri: Float64[np.ndarray, "4 4"], window: BeamWindow
     ) -> RegistrationUpdate:
-        missing = missing_before(window, self.settings)
-        if missing:
-            return self._blank(window, "; ".join(missing))
         part = thinned(window, self.settings.search_samples)
         found = search(make_lc2(part, self.channels, self.settings), invert_rigid(T_world_mri))
         self._mirrored, self._gap = found.mirrored, found.gap
@@ -191,6 +194,7 @@ class MriRegistration:
             score=refined.score,
             chance_score=chance_score,
             gap=self._gap,
+            area_mm2=window.area_mm2,
             coverage=similarity.coverage(refined.T_mri_world),
             moved_mm=float(np.linalg.norm(transform_points(correction, centre) - centre)),
             turned_deg=float(np.degrees(rotation_angle_rad(correction))),
@@ -202,7 +206,7 @@ class MriRegistration:
             T_world_mri=T_world_mri,
             trusted=not found,
             score=refined.score,
-            score_threshold=score_threshold(chance_score, self.settings),
+            score_threshold=score_threshold(evidence, self.settings),
             gap=self._gap,
             coverage=evidence.coverage,
             moved_mm=evidence.moved_mm,

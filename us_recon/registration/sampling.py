@@ -1,5 +1,6 @@
 """Trilinear interpolation of three channels at moved points, compiled; zero outside the volume."""
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,9 @@ def _run(
 
 
 def _compiled(function: Any) -> Any:
-    return njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})(function)
+    # A run-time type checker, as the tests install one, may have wrapped the function.
+    plain = inspect.unwrap(function)
+    return njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})(plain)
 
 
 @_compiled
