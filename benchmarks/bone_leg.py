@@ -37,9 +37,9 @@ reconstruction, of what the images could see (slices of 2 mm to either side, fir
 incidence up to 80 degrees; in the last column any surface turned towards the probe). Frames: the
 first third on which thresholds and weights were chosen, the other two thirds, and all. The other
 two thirds are not untouched: their overlays and figures were seen during development. They led to
-the tests against reverberation, to judging the shadow over two lengths, and to a weight of the ridge
-of 0.8 in place of 0.6 (no difference on the first third); no search was run on them. Voxels of 1 mm.
-CPU time of one thread.
+the tests against reverberation, to judging the shadow over two lengths, and to a weight of the
+ridge of 0.8 in place of 0.6 (no difference on the first third); no search was run on them. Voxels
+of 1 mm. CPU time of one thread.
 
 The recording's floor: the brightest echo of bone lies 0.27 mm (median) above the CT surface, with a
 spread of 0.5 mm, and the poses are called initial by those who published them. Tibia and ankle come
