@@ -6,7 +6,13 @@ The bag is played by this package's own player, which needs no rosbag2; the cloc
 """
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    IncludeLaunchDescription,
+    Shutdown,
+)
+from launch.conditions import UnlessCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
@@ -55,5 +61,15 @@ def generate_launch_description() -> LaunchDescription:
         ],
         name="player",
         output="screen",
+        on_exit=[
+            Shutdown(
+                reason="the bag has ended", condition=UnlessCondition(LaunchConfiguration("stay"))
+            )
+        ],
     )
-    return LaunchDescription([*declared, cell, player])
+    stay = DeclareLaunchArgument(
+        "stay",
+        default_value=LaunchConfiguration("rviz"),
+        description="Whether the nodes stay when the bag has ended.",
+    )
+    return LaunchDescription([*declared, stay, cell, player])

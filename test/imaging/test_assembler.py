@@ -104,9 +104,21 @@ def test_what_cannot_be_used_is_dropped_counted_and_explained(
     assert message in made.details[reason]
 
 
-def test_an_image_without_geometry_is_dropped() -> None:
+def test_an_image_waits_for_the_first_geometry() -> None:
+    made = FrameAssembler(AssemblerSettings(max_pending_images=2))
+    calibration = from_euler_xyz_deg(np.zeros(3), np.zeros(3))
+    made.push(PoseEvent(0, calibration, "probe", "transducer", static=True))
+    assert feed(made, *[pose(1.0 + 0.1 * k, 1.0) for k in range(4)]) == []
+    assert feed(made, *[image(1.0 + 0.1 * k) for k in range(3)]) == []
+    assert made.pending == 2 and made.drops == {DropReason.NO_GEOMETRY: 1}  # no room for three
+    frames = made.push(GeometryEvent(0, GEOMETRY))
+    assert [frame.stamp_ns for frame in frames] == [1_100_000_000, 1_200_000_000]
+    assert made.images_received == 3
+
+
+def test_images_that_never_get_a_geometry_are_dropped_at_the_end() -> None:
     made = FrameAssembler()
-    assert made.push(image(1.0)) == []
+    assert made.push(image(1.0)) == [] and made.finish() == []
     assert made.drops == {DropReason.NO_GEOMETRY: 1}
 
 

@@ -30,6 +30,7 @@ class Graph:
         self._publishers: dict[str, Any] = {}
         self._events: Any = None
         self._added: list[Any] = []
+        self._others = 0
         self.errors: list[BaseException] = []
         self._thread = threading.Thread(target=self._spin)
         self._running = True
@@ -42,6 +43,10 @@ class Graph:
             except Exception as error:  # noqa: BLE001 - a node's own, for the test to look at
                 self.errors.append(error)
                 return
+
+    def expect_readers(self, count: int) -> None:
+        """Wait, before publishing, for this many nodes in other processes too."""
+        self._others = count
 
     def add(self, node: Any) -> Any:
         """Spin a node under test and stop it at the end."""
@@ -61,7 +66,7 @@ class Graph:
             from us_recon.ros.event_publisher import EventPublisher
 
             self._events = EventPublisher(self.node)
-        wanted, events = len(self._added), self._events
+        wanted, events = len(self._added) + self._others, self._events
         self.wait(lambda: events.readers >= wanted, "readers of the streams")
         self._events.publish(event, event.stamp_ns)
 

@@ -72,7 +72,7 @@ class AssemblerSettings:
         15.0, "Largest rotation between the two poses.", unit="deg", minimum=0.1, maximum=90.0
     )
     max_pending_images: int = setting(
-        30, "Images that may wait for their pose; beyond it the oldest is dropped.", minimum=1
+        30, "Images that may wait for pose or geometry; beyond it the oldest goes.", minimum=1
     )
     label_wait_images: int = setting(
         0, "Newer images an image waits for a label that comes after it.", minimum=0, maximum=100
@@ -100,13 +100,14 @@ class FrameAssembler:
         self.drops: Counter[DropReason] = Counter()
         self.details: dict[DropReason, str] = {}
         self._pending: deque[_Waiting] = deque()
+        self._without_geometry: deque[ImageEvent] = deque()
         self._labels: dict[int, UInt8[np.ndarray, "rows columns"]] = {}
         self._newest_image_ns: int | None = None
 
     @property
     def pending(self) -> int:
-        """Images that wait for a pose or a label."""
-        return len(self._pending)
+        """Images that wait for a geometry, a pose or a label."""
+        return len(self._pending) + len(self._without_geometry)
 
     @property
     def waiting_for(self) -> str:
@@ -118,9 +119,12 @@ class FrameAssembler:
         match event:
             case GeometryEvent():
                 self.geometry = event.geometry
+                while self._without_geometry:
+                    self._take_image(self._without_geometry.popleft())
             case PoseEvent():
                 self._take_pose(event)
             case ImageEvent():
+                self.images_received += 1
                 self._take_image(event)
             case LabelEvent():
                 self._labels[event.stamp_ns] = event.label
@@ -128,6 +132,8 @@ class FrameAssembler:
 
     def finish(self) -> list[TrackedFrame]:
         """Return the frames still complete at the end of a stream; drop those without a pose."""
+        while self._without_geometry:
+            self._drop_without_geometry()
         frames = self._release(at_end=True)
         for _ in range(len(self._labels)):
             self.drop(DropReason.LABEL_UNMATCHED, "a label had no image of the same stamp")
@@ -169,7 +175,6 @@ class FrameAssembler:
             self.drop(DropReason.POSE_FRAME, str(error))
 
     def _take_image(self, event: ImageEvent) -> None:
-        self.images_received += 1
         if event.frame_id != self.settings.transducer_frame:
             self.drop(
                 DropReason.IMAGE_FRAME,
@@ -178,10 +183,9 @@ class FrameAssembler:
             )
             return
         if self.geometry is None:
-            self.drop(
-                DropReason.NO_GEOMETRY,
-                "no probe geometry has arrived; publish a ProbeGeometry (transient local)",
-            )
+            self._without_geometry.append(event)
+            while len(self._without_geometry) > self.settings.max_pending_images:
+                self._drop_without_geometry()
             return
         image = normalise_orientation(event.image, self.geometry.orientation)
         if image.shape != self.geometry.shape:
@@ -202,6 +206,13 @@ class FrameAssembler:
             return
         self._newest_image_ns = event.stamp_ns
         self._pending.append(_Waiting(event.stamp_ns, image, self.geometry))
+
+    def _drop_without_geometry(self) -> None:
+        self._without_geometry.popleft()
+        self.drop(
+            DropReason.NO_GEOMETRY,
+            "no probe geometry has arrived; publish a ProbeGeometry (transient local)",
+        )
 
     def _release(self, at_end: bool) -> list[TrackedFrame]:
         frames: list[TrackedFrame] = []

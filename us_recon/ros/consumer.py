@@ -1,5 +1,6 @@
 """What the two nodes that consume tracked frames have in common."""
 
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -143,6 +144,17 @@ def run(make_node: Callable[[], FrameConsumer], args: Sequence[str] | None = Non
             node.get_logger().fatal(str(error))
             return 1
         finally:
+            ignore_interrupts()
             node.stop()
             node.destroy_node()
     return 0
+
+
+def ignore_interrupts() -> None:
+    """Ignore further interrupts, until the process ends.
+
+    A Ctrl-C reaches a launched node twice, from the terminal and from the launcher, and a node
+    that stops may have a map to save.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
