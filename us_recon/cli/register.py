@@ -1,0 +1,213 @@
+"""`us-recon register`: an MRI registered to a bag, without ROS and deterministically."""
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from us_recon.cli.options import add_settings, given_settings, settings_from
+from us_recon.errors import InputError
+from us_recon.evaluation.registration_figure import overlay, panel_figure
+from us_recon.files import atomic_path
+from us_recon.geometry.rigid import Matrix4, from_euler_xyz_deg, is_rigid
+from us_recon.imaging.assembler import AssemblerSettings, FrameAssembler
+from us_recon.imaging.frame import TrackedFrame
+from us_recon.io.bag import TopicNames, frames_from_bag
+from us_recon.io.volumes import read_volume
+from us_recon.pipeline.configuration import load_settings
+from us_recon.pipeline.node_settings import (
+    ConsumerSettings,
+    RegistrationNodeSettings,
+    SourceSettings,
+)
+from us_recon.registration.registrar import MriRegistration, RegistrationUpdate
+from us_recon.registration.settings import RegistrationSettings
+from us_recon.settings import overridden
+
+NODE = "mri_registration"
+RESULT_FILE, PICTURE_FILE = "registration.json", "registration.png"
+INITIAL_KEY = "T_world_mri"
+NOT_TRUSTED = 1
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "register",
+        help="register an MRI to a bag offline with the object that the node runs",
+        description="Returns 0 where the result is trusted and 1 where it is not.",
+    )
+    parser.add_argument("bag", type=Path, help="folder of the bag")
+    parser.add_argument("--mri", type=Path, required=True, help="NIfTI, .mha or .nrrd")
+    parser.add_argument(
+        "--initial",
+        required=True,
+        help="first guess of T_world_mri: x,y,z,rx,ry,rz in mm and degrees about the fixed axes x, "
+        f"y, z (write --initial=-1,...), or a JSON file with a 4x4 matrix under {INITIAL_KEY!r} or "
+        "FILE:KEY",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help=f"folder that gets {RESULT_FILE}, {PICTURE_FILE}"
+    )
+    parser.add_argument(
+        "--config", type=Path, help="parameter file of the nodes (see `us-recon parameters`)"
+    )
+    add_settings(parser, RegistrationSettings, "registration")
+    add_settings(parser, AssemblerSettings, "how images find their poses")
+    add_settings(parser, TopicNames, "topics")
+    parser.set_defaults(run=run)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Register and write what came of it."""
+    console = Console()
+    settings, assembler_settings, node, *_ = load_settings(
+        parsed.config,
+        NODE,
+        RegistrationSettings,
+        AssemblerSettings,
+        RegistrationNodeSettings,
+        SourceSettings,
+        ConsumerSettings,
+    )
+    settings = overridden(settings, given_settings(parsed, RegistrationSettings))
+    assembler = FrameAssembler(
+        overridden(assembler_settings, given_settings(parsed, AssemblerSettings))
+    )
+    initial = parse_initial(parsed.initial)
+    registration = MriRegistration(read_volume(parsed.mri), settings)
+    registration.set_initial(initial)
+    frames = frames_from_bag(
+        parsed.bag, topics=settings_from(parsed, TopicNames), assembler=assembler
+    )
+    update, since_attempt = None, 0
+    for frame in track(frames, description="registering", console=console):
+        registration.add_frame(frame)
+        since_attempt += 1
+        if since_attempt == node.register_every_frames:
+            update, since_attempt = registration.step(), 0
+    if since_attempt:
+        update = registration.step()
+    if update is None:
+        raise InputError(
+            f"{parsed.bag}: {len(registration.window.frames)} different poses among "
+            f"{assembler.frames_assembled} frames; expected {settings.min_frames} or more"
+            + "".join(f"; dropped {count} ({reason})" for reason, count in assembler.drops.items())
+        )
+    _write(parsed.out, registration, update, assembler, initial)
+    _report(console, update, assembler, parsed.out)
+    return 0 if update.trusted else NOT_TRUSTED
+
+
+def parse_initial(text: str) -> Matrix4:
+    """Read a first guess from six numbers or from a JSON file.
+
+    Raises:
+        InputError: Neither, or not a rigid transform.
+    """
+    parts = text.split(",")
+    if len(parts) == 6:
+        try:
+            numbers = np.array([float(part) for part in parts])
+        except ValueError as error:
+            raise InputError(f"--initial is {text!r}; expected six numbers: {error}") from error
+        T = from_euler_xyz_deg(numbers[:3], numbers[3:])
+    else:
+        T = _read_transform(text)
+    if not is_rigid(T):
+        raise InputError(f"--initial {text}: {T.tolist()} is not a rigid transform")
+    return T
+
+
+def _read_transform(text: str) -> Matrix4:
+    path, key = Path(text), INITIAL_KEY
+    if not path.exists() and ":" in text:
+        name, key = text.rsplit(":", 1)
+        path = Path(name)
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"--initial {text}: neither x,y,z,rx,ry,rz nor a JSON file that can be read: {error}"
+        ) from error
+    if not isinstance(content, Mapping) or key not in content:
+        known = ", ".join(content) if isinstance(content, Mapping) else type(content).__name__
+        raise InputError(f"{path} has no {key!r}; it has {known}")
+    try:
+        T = np.array(content[key], dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: {key} is not a matrix of numbers: {error}") from error
+    if T.shape != (4, 4):
+        raise InputError(f"{path}: {key} has shape {T.shape}; expected a 4x4 matrix")
+    return T
+
+
+def _write(
+    out: Path,
+    registration: MriRegistration,
+    update: RegistrationUpdate,
+    assembler: FrameAssembler,
+    initial: Matrix4,
+) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    values: dict[str, Any] = {"unit": "mm; p_world = T_world_mri @ p_mri, row-major 4x4"}
+    values |= {name: _plain(value) for name, value in asdict(update).items()}
+    values |= {"images": assembler.images_received, "dropped": dict(assembler.drops)}
+    with atomic_path(out / RESULT_FILE) as partial:
+        partial.write_text(json.dumps(values, indent=1) + "\n")
+    frame = registration.window.frames[len(registration.window.frames) // 2]
+    picture = before_and_after(registration, frame, initial, update.T_world_mri)
+    with atomic_path(out / PICTURE_FILE) as partial:
+        cv2.imwrite(str(partial), picture[..., ::-1])
+
+
+def before_and_after(
+    registration: MriRegistration, frame: TrackedFrame, T_before: Matrix4, T_after: Matrix4
+) -> Any:
+    """Return the measured image beside the expected ones (RGB)."""
+    rows = []
+    for when, T in (("before", T_before), ("after", T_after)):
+        expected = registration.expected_image(frame, T)
+        rows.append(
+            [
+                ("measured", frame.image),
+                (f"expected, {when}", expected),
+                ("both", overlay(frame.image, expected)),
+            ]
+        )
+    return panel_figure(rows)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    return value
+
+
+def _report(
+    console: Console, update: RegistrationUpdate, assembler: FrameAssembler, out: Path
+) -> None:
+    console.print(
+        f"{assembler.frames_assembled} of {assembler.images_received} images used, "
+        f"{update.frames} of them registered together"
+    )
+    for reason, count in assembler.drops.items():
+        console.print(f"  dropped {count} ({reason}): {assembler.details[reason]}", markup=False)
+    verdict = "trusted" if update.trusted else "not trusted"
+    console.print(f"{verdict}: {update.message}", markup=False, soft_wrap=True)
+    console.print(
+        f"score {update.score:.3f} ({update.score_threshold:.3f} needed), moved by "
+        f"{update.moved_mm:.1f} mm and {update.turned_deg:.1f} deg",
+        soft_wrap=True,
+    )
+    console.print(f"{out / RESULT_FILE}, {out / PICTURE_FILE}", markup=False, soft_wrap=True)
