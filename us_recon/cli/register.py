@@ -205,9 +205,4 @@ def _report(
         console.print(f"  dropped {count} ({reason}): {assembler.details[reason]}", markup=False)
     verdict = "trusted" if update.trusted else "not trusted"
     console.print(f"{verdict}: {update.message}", markup=False, soft_wrap=True)
-    console.print(
-        f"score {update.score:.3f} ({update.score_threshold:.3f} needed), moved by "
-        f"{update.moved_mm:.1f} mm and {update.turned_deg:.1f} deg",
-        soft_wrap=True,
-    )
     console.print(f"{out / RESULT_FILE}, {out / PICTURE_FILE}", markup=False, soft_wrap=True)

@@ -188,19 +188,25 @@ class MriRegistration:
         refined = refine(similarity, invert_rigid(T_start), self.settings.max_iterations)
         T_world_mri = invert_rigid(refined.T_mri_world)
         chance_score = self._mirrored.score if self._mirrored is not None else _UNKNOWN
-        correction = T_world_mri @ invert_rigid(T_before)
         centre = window.centre_world_mm
+        moved_mm, turned_deg = _difference(T_world_mri, T_before, centre)
         evidence = Evidence(
             score=refined.score,
             chance_score=chance_score,
             gap=self._gap,
             area_mm2=window.area_mm2,
             coverage=similarity.coverage(refined.T_mri_world),
-            moved_mm=float(np.linalg.norm(transform_points(correction, centre) - centre)),
-            turned_deg=float(np.degrees(rotation_angle_rad(correction))),
+            moved_mm=moved_mm,
+            turned_deg=turned_deg,
         )
         found = doubts(evidence, self.settings)
-        blank = self._blank(window, "; ".join(found) or f"registered, score {refined.score:.3f}")
+        assert self._initial is not None
+        total_mm, total_deg = _difference(T_world_mri, self._initial, centre)
+        success = (
+            f"registered, score {refined.score:.3f}, {total_mm:.1f} mm and {total_deg:.1f} deg "
+            "from the first guess"
+        )
+        blank = self._blank(window, "; ".join(found) or success)
         return replace(
             blank,
             T_world_mri=T_world_mri,
@@ -237,3 +243,14 @@ class MriRegistration:
             curvature=np.zeros((6, 6)),
             frames=len(window.values),
         )
+
+
+def _difference(
+    T: Float64[np.ndarray, "4 4"],
+    T_before: Float64[np.ndarray, "4 4"],
+    centre_world_mm: Float64[np.ndarray, "3"],
+) -> tuple[float, float]:
+    """Return by how much a pose differs from another one: mm at the centre, and degrees."""
+    correction = T @ invert_rigid(T_before)
+    moved = transform_points(correction, centre_world_mm) - centre_world_mm
+    return float(np.linalg.norm(moved)), float(np.degrees(rotation_angle_rad(correction)))
