@@ -19,7 +19,8 @@ SETTINGS = RegistrationSettings(
     ridge=0.0,
     near_field_mm=0.0,
     start_count=12,
-    refine_count=1,
+    refine_count=2,
+    mode_count=2,
     min_area_mm2=500.0,
     window_frames=6,
 )

@@ -35,14 +35,23 @@ def test_a_slow_sweep_is_thinned() -> None:
 
 
 def test_a_full_window_stays_wide() -> None:
-    # 0, 2, 4 and 10 are there; 16 comes. Of the closest pairs (0, 2) and (2, 4) the first has the
-    # oldest frame: 0 goes. Then 22 comes: 2 goes, of the only pair 2 mm apart.
+    # 0, 2, 4 and 10 are there; 16 comes. Distances to the two nearest: 2 + 4, 2 + 2, 2 + 4, 6 + 6:
+    # 2 goes. Then 22 comes. 4 + 10, 4 + 6, 6 + 6, 6 + 6: 4 goes.
     window = KeyframeWindow(capacity=4, distance_mm=1.0, outdated_after=100)
     for z in (0.0, 2.0, 4.0, 10.0, 16.0):
         window.add(at(z))
-    assert kept(window) == [2.0, 4.0, 10.0, 16.0]
+    assert kept(window) == [0.0, 4.0, 10.0, 16.0]
     window.add(at(22.0))
-    assert kept(window) == [4.0, 10.0, 16.0, 22.0]
+    assert kept(window) == [0.0, 10.0, 16.0, 22.0]
+
+
+def test_a_long_sweep_keeps_both_ends() -> None:
+    window = KeyframeWindow(capacity=5, distance_mm=1.0, outdated_after=1000)
+    for n in range(40):
+        window.add(at(2.0 * n))
+    positions = kept(window)
+    assert positions[0] == 0.0 and positions[-1] == 78.0
+    assert max(np.diff(positions)) <= 40.0
 
 
 def test_outdated_frames_are_replaced() -> None:

@@ -10,8 +10,8 @@ from us_recon.imaging.frame import TrackedFrame
 class KeyframeWindow:
     """Keep up to `capacity` frames of one probe geometry whose images lie apart.
 
-    Where the window is full, of the two kept frames that lie closest together the older goes, so
-    that it stays wide. A frame near an outdated one takes its place, so that it stays fresh.
+    Where the window is full, the frame goes that has the nearest neighbours, so that it stays wide.
+    A frame near an outdated one takes its place, so that it stays fresh.
     """
 
     def __init__(self, capacity: int, distance_mm: float, outdated_after: int) -> None:
@@ -57,11 +57,14 @@ class KeyframeWindow:
         del self.frames[number], self._arrivals[number]
 
     def _most_redundant(self) -> int:
-        older = self.frames[:-1]
-        pairs = [
-            (image_distance_mm(older[i], older[j]), i) for j in range(len(older)) for i in range(j)
-        ]
-        return min(pairs)[1] if pairs else 0
+        """Return the older frame that is nearest to its two nearest neighbours.
+
+        Two, not one: in an even row it is then never the frame at the end that goes.
+        """
+        corners = np.stack([sector_corners_mm(frame) for frame in self.frames])
+        apart = np.linalg.norm(corners[:, None] - corners[None], axis=-1).mean(axis=-1)
+        to_two_nearest = np.sort(apart, axis=1)[:, 1:3].sum(axis=1)
+        return int(np.argmin(to_two_nearest[:-1]))
 
 
 def image_distance_mm(first: TrackedFrame, second: TrackedFrame) -> float:

@@ -11,6 +11,8 @@ from us_recon.registration.observation import BeamWindow
 from us_recon.registration.similarity import Lc2, make_lc2
 from us_recon.registration.solver import Refinement, refine, turn_about_centre
 
+_SAME_MM = 1.0
+
 
 @dataclass(frozen=True, eq=False)
 class SearchResult:
@@ -30,7 +32,7 @@ class SearchResult:
 
 
 def search(similarity: Lc2, T_mri_world: Float64[np.ndarray, "4 4"]) -> SearchResult:
-    """Score poses around an initial one, refine the best, and compare where they end.
+    """Score poses around an initial one, refine the best in two rounds, compare where they end.
 
     Args:
         similarity: Score as a function of the pose; its settings hold region and counts.
@@ -52,17 +54,32 @@ def _best_and_gap(
     scores = [similarity.score(start) for start in starts]
     order = np.argsort(scores, kind="stable")[::-1][: settings.refine_count]
     candidates = [T_mri_world, *(starts[index] for index in order)]
-    refined = [refine(similarity, T, settings.search_iterations) for T in candidates]
+    hopeful = [refine(similarity, T, settings.first_iterations) for T in candidates]
+    refined = [
+        refine(similarity, one.T_mri_world, settings.search_iterations)
+        for one in _best_modes(similarity, hopeful)
+    ]
     best = max(refined, key=lambda refinement: refinement.score)
-    poses = [(one.T_mri_world, one.score) for one in refined] + list(
-        zip(starts, scores, strict=True)
-    )
+    poses = list(zip(starts, scores, strict=True))
+    poses += [(one.T_mri_world, one.score) for one in hopeful + refined]
     elsewhere = [
         score
         for T, score in poses
         if displacement_mm(similarity.window, T, best.T_mri_world) > settings.mode_distance_mm
     ]
     return best, best.score - max(elsewhere, default=float("nan"))
+
+
+def _best_modes(similarity: Lc2, refined: list[Refinement]) -> list[Refinement]:
+    """Return the best of the poses that differ: those on their way to the same place count once."""
+    kept: list[Refinement] = []
+    for one in sorted(refined, key=lambda refinement: refinement.score, reverse=True):
+        if all(
+            displacement_mm(similarity.window, one.T_mri_world, other.T_mri_world) > _SAME_MM
+            for other in kept
+        ):
+            kept.append(one)
+    return kept[: similarity.settings.mode_count]
 
 
 def mirrored_images(similarity: Lc2) -> Lc2:

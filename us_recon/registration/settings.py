@@ -61,18 +61,22 @@ class RegistrationSettings:
         minimum=0.0, maximum=180.0,
     )  # fmt: skip
     start_count: int = setting(
-        96, "Poses that are scored in the search; 0 refines the initial guess alone.",
+        128, "Poses that are scored in the search; 0 refines the initial guess alone.",
         minimum=0, maximum=100_000,
     )  # fmt: skip
     refine_count: int = setting(
-        5, "Best poses of the search that are refined.", minimum=1, maximum=1000
+        12, "Best poses of the search that are refined a little.", minimum=1, maximum=1000
+    )
+    first_iterations: int = setting(3, "Steps of these first refinements.", minimum=1, maximum=1000)
+    mode_count: int = setting(
+        4, "Best different poses after them that are refined further.", minimum=1, maximum=1000
     )
     search_samples: int = setting(
         30_000, "Samples of the window that the search uses; the result is refined on all.",
         minimum=1000, maximum=10_000_000,
     )  # fmt: skip
     search_iterations: int = setting(
-        6, "Steps of each refinement in the search.", minimum=1, maximum=1000
+        8, "Steps of these further refinements.", minimum=1, maximum=1000
     )
     max_iterations: int = setting(
         25, "Steps of the last refinement and of tracking.", minimum=1, maximum=1000
