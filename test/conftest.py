@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 
@@ -15,6 +16,9 @@ checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # type: ignor
 sys.modules[checker.__name__] = checker
 # Before any module of the package is imported: annotations are then checked at every call.
 install_import_hook("us_recon", f"{checker.__name__}.check")
+
+# As the nodes and commands do it, see `us_recon.pipeline.threads`.
+torch.set_num_threads(1)
 
 ROOT = Path(__file__).parents[1]
 

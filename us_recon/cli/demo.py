@@ -24,6 +24,7 @@ from us_recon.geometry.rigid import transform_points
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.io.wire import MM_PER_M
 from us_recon.occupancy.mesh_files import read_mesh
+from us_recon.pipeline.threads import use_one_torch_thread
 from us_recon.registration.registrar import MriRegistration
 from us_recon.simulation.cell import CellSettings, ScanningCell, make_cell
 from us_recon.simulation.truth import MRI_FILE, write_truth
@@ -35,6 +36,7 @@ DOMAIN = 87
 PROBE = "convex"
 SPINE_RATE_HZ, BRAIN_RATE_HZ = 6.0, 8.0
 START_MM, START_DEG = 4.0, 4.0
+ATTEMPT_EVERY = 25
 STAGE_TIMEOUT_S = 240.0
 
 
@@ -73,6 +75,7 @@ def run(parsed: argparse.Namespace) -> int:
         )
     from us_recon.ros.session import Watcher
 
+    use_one_torch_thread()
     console = Console()
     out: Path = parsed.out
     started = time.monotonic()
@@ -107,7 +110,7 @@ def scan_the_spine(
     cell = _cell("spine", seed, SPINE_RATE_HZ)
     write_truth(cell, out / "truth_spine")
     mapper = {"reliable_images": True, "image_queue": 1000, "queue_frames": 1000,
-              "status_period_s": 0.2, "stall_after_s": 60.0, "output_dir": str(out)}  # fmt: skip
+              "status_period_s": 0.2, "stall_after_s": 600.0, "output_dir": str(out)}  # fmt: skip
 
     def done(heard: "Heard") -> bool:
         status = heard.mapping
@@ -158,7 +161,8 @@ def register_the_brain(
         "image_queue": 1000,
         "queue_frames": 1000,
         "status_period_s": 0.2,
-        "stall_after_s": 60.0,
+        "stall_after_s": 600.0,
+        "register_every_frames": ATTEMPT_EVERY,
         "mri_file": str((truth_folder / MRI_FILE).resolve()),
         "initial_from": "parameters",
         "initial_translation_m": (T_initial[:3, 3] / MM_PER_M).tolist(),

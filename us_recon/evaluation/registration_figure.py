@@ -20,9 +20,9 @@ def overlay(
 
 
 def panel_figure(
-    rows: Sequence[Sequence[tuple[str, UInt8[np.ndarray, "rows columns *channels"]]]],
+    rows: Sequence[Sequence[tuple[str, UInt8[np.ndarray, "..."]]]],
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Return pictures in rows, each under its title (RGB); all of one size."""
+    """Return grey or RGB pictures in rows, each under its title (RGB); all of one size."""
     drawn = [np.concatenate([_panel(title, image) for title, image in row], axis=1) for row in rows]
     return np.concatenate(drawn)
 

@@ -13,6 +13,7 @@ from rclpy.node import Node
 from us_recon.errors import UsReconError
 from us_recon.geometry.pose_buffer import NS_PER_S
 from us_recon.pipeline.node_settings import CellNodeSettings
+from us_recon.pipeline.threads import use_one_torch_thread
 from us_recon.ros.event_publisher import EventPublisher
 from us_recon.ros.parameters import declare_settings
 from us_recon.simulation.cell import CellSettings, make_cell
@@ -89,6 +90,7 @@ class ScanningCellNode(Node):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until it is interrupted."""
+    use_one_torch_thread()
     with rclpy.init(args=args):
         try:
             node = ScanningCellNode()
