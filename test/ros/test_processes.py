@@ -19,7 +19,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not in this environment")
 from us_recon.msg import MappingStatus
 from us_recon.occupancy.mesh_files import read_mesh
 from us_recon.ros import qos
-from us_recon.ros.session import running_node
+from us_recon.ros.processes import running_node
 
 pytestmark = pytest.mark.ros
 S = 1_000_000_000

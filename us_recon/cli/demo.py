@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 from scipy.spatial.transform import Rotation
 
 from us_recon.errors import UsReconError
@@ -30,7 +31,7 @@ from us_recon.simulation.cell import CellSettings, ScanningCell, make_cell
 from us_recon.simulation.truth import MRI_FILE, write_truth
 
 if TYPE_CHECKING:
-    from us_recon.ros.session import Watcher
+    from us_recon.ros.processes import Watcher
 
 DOMAIN = 87
 PROBE = "convex"
@@ -73,7 +74,7 @@ def run(parsed: argparse.Namespace) -> int:
             "ROS 2 is not in this environment; run `make setup`, then `. ./env.sh` (or source "
             "your ROS distribution) and try again"
         )
-    from us_recon.ros.session import Watcher
+    from us_recon.ros.processes import Watcher
 
     use_one_torch_thread()
     console = Console()
@@ -103,7 +104,7 @@ def scan_the_spine(
     out: Path, seed: int, domain: int, watcher: "Watcher", console: Console
 ) -> MeshScore:
     """Map a lumbar spine live, write mesh and pictures, and score the mesh."""
-    from us_recon.ros.session import Heard, running_node
+    from us_recon.ros.processes import Heard, running_node
 
     console.print("\n1. A convex probe sweeps over a lumbar spine; the mapper grows its surface")
     logs = out / "logs"
@@ -123,7 +124,7 @@ def scan_the_spine(
     with (
         running_node("occupancy_mapper", mapper, logs, domain) as mapping,
         running_node("scanning_cell", _cell_parameters(cell), logs, domain) as scanning,
-        _progress(console, "mapping", cell.image_count) as show,
+        _Progress(console, "mapping", cell.image_count) as show,
     ):
         watcher.watch(
             done,
@@ -146,7 +147,7 @@ def register_the_brain(
     out: Path, seed: int, domain: int, watcher: "Watcher", console: Console
 ) -> RegistrationOutcome:
     """Register the MRI of a brain live, write the picture, and measure the error."""
-    from us_recon.ros.session import Heard, running_node
+    from us_recon.ros.processes import Heard, running_node
 
     console.print(
         "\n2. A small convex probe tilts in a craniotomy; the MRI is registered from a start "
@@ -182,7 +183,7 @@ def register_the_brain(
     with (
         running_node("mri_registration", registration, logs, domain) as registering,
         running_node("scanning_cell", _cell_parameters(cell), logs, domain) as scanning,
-        _progress(console, "registration", cell.image_count) as show,
+        _Progress(console, "registration", cell.image_count) as show,
     ):
         watcher.watch(
             done,
@@ -291,21 +292,27 @@ def _write_picture(path: Path, picture: UInt8[np.ndarray, "height width 3"]) -> 
         cv2.imwrite(str(partial), picture[..., ::-1])
 
 
-class _progress:
+class _Progress:
     """A progress bar that is told frames and a line of text."""
 
     def __init__(self, console: Console, name: str, total: int) -> None:
         self._progress = Progress(
-            TextColumn("   {task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} images"),
+            TextColumn("   {task.description}", table_column=Column(min_width=15)),
+            BarColumn(bar_width=16),
+            TextColumn(
+                "{task.completed:.0f}/{task.total:.0f} images", table_column=Column(min_width=14)
+            ),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[line]}", markup=False),
+            TextColumn(
+                "{task.fields[line]}",
+                markup=False,
+                table_column=Column(no_wrap=True, overflow="ellipsis"),
+            ),
             console=console,
         )
         self._task = self._progress.add_task(name, total=total, line="starting")
 
-    def __enter__(self) -> "_progress":
+    def __enter__(self) -> "_Progress":
         self._progress.start()
         return self
 
