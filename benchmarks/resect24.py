@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from jaxtyping import Float64
 from scipy.spatial.transform import Rotation
 
@@ -43,17 +44,17 @@ FIRST_FACE, FIRST_DEPTH = (86.4, 53.0, 83.6), (-0.15, 0.0, -0.99)
 LAST_FACE, LAST_DEPTH = (66.6, 53.0, 103.4), (-0.80, 0.0, -0.60)
 
 NOTE = """\
-Real patient, RESECT case 24 (brain, before resection). {frames} frames are cut out of the compounded
-ultrasound along the probe's own sweep (the case has no frames of its own), and registered by
-`MriRegistration` at its default settings from {starts} starts up to {mm:g} mm and {deg:g} degrees
-off the landmarks' rigid pose (seed {seed}). Error: mean distance of the 16 landmark pairs; the
-landmarks' own rigid fit leaves {floor:.2f} mm. `local` refines the start alone, `search` is the
-default. `accepted` passed the gate, `right` is the share of those within 2 mm. Control: the MRI
-flipped on all three axes, from the same starts; nothing there may be accepted.
+Real patient, RESECT case 24 (brain, before resection). {frames} frames are cut out of the
+compounded ultrasound along the probe's own sweep (the case has no frames of its own), and
+registered by `MriRegistration` at its default settings from {starts} starts up to {mm:g} mm and
+{deg:g} degrees off the landmarks' rigid pose (seed {seed}). Error: mean distance of the 16 landmark
+pairs; the landmarks' own rigid fit leaves {floor:.2f} mm. `local` refines the start alone, `search`
+is the default. `accepted` passed the gate, `right` is the share of those within 2 mm. Control: the
+MRI flipped on all three axes, from the same starts; nothing there may be accepted.
 
 Patch size, blur and the ranking at 1 mm come from an earlier study that knew the truth of this very
-patient; the fits' damping, the search's counts and the number of frames were chosen while looking
-at it too. The gate's thresholds were set on 16 simulated brains alone. Time: process, one thread.
+patient; the fits' damping and the search's counts were chosen while looking at it too, from other
+starts. The gate's thresholds come from simulated brains (`brain_gate`). Time: process, one thread.
 """
 
 
@@ -63,6 +64,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="write a picture of the first start here")
     parser.add_argument("--starts", type=int, default=STARTS)
     parsed = parser.parse_args()
+    torch.set_num_threads(1)
     folder = data_dir() / "resect_case24"
     mri_points, us_points = read_tag_pairs(folder / "Case24-MRI-beforeUS.tag")
     T_landmarks = fit_rigid(mri_points, us_points)

@@ -39,6 +39,7 @@ class RegistrationUpdate:
         trusted: Whether the pose passed every gate.
         message: For a person: how good it is, or what is missing.
         score: Explained share of the images' variance; NaN if nothing could be tried.
+        chance_score: What the images reach mirrored; NaN if unknown.
         score_threshold: Least score that is trusted for these images.
         gap: Lead in score over the best different answer; NaN if unknown.
         coverage: Share of the image samples inside the MRI.
@@ -57,6 +58,7 @@ class RegistrationUpdate:
     trusted: bool
     message: str
     score: float
+    chance_score: float
     score_threshold: float
     gap: float
     coverage: float
@@ -212,6 +214,7 @@ class MriRegistration:
             T_world_mri=T_world_mri,
             trusted=not found,
             score=refined.score,
+            chance_score=chance_score,
             score_threshold=score_threshold(evidence, self.settings),
             gap=self._gap,
             coverage=evidence.coverage,
@@ -233,6 +236,7 @@ class MriRegistration:
             trusted=False,
             message=message,
             score=_UNKNOWN,
+            chance_score=_UNKNOWN,
             score_threshold=self.settings.min_score,
             gap=_UNKNOWN,
             coverage=_UNKNOWN,

@@ -1,0 +1,117 @@
+"""`us-recon register` on a bag whose images are made from a small made-up MRI."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+from scipy.spatial.transform import Rotation
+
+from us_recon.cli.main import main as us_recon
+from us_recon.cli.register import NOT_TRUSTED, parse_initial
+from us_recon.errors import InputError
+from us_recon.geometry.rigid import exp_se3, make_rigid, transform_points
+from us_recon.imaging.events import AcquisitionEvent, GeometryEvent, ImageEvent, PoseEvent
+from us_recon.imaging.probe import ProbeGeometry
+from us_recon.imaging.volume import Volume
+from us_recon.io.bag import write_bag
+from us_recon.io.nifti import write_nifti
+
+PROBE = ProbeGeometry.linear(width_mm=24.0, depth_mm=24.0, width_px=48, height_px=48)
+T_WORLD_MRI = make_rigid(np.eye(3), np.array([30.0, -5.0, 8.0]))
+OPTIONS = ["--start-count=16", "--refine-count=2", "--min-area-mm2=500", "--near-field-mm=0",
+           "--ridge=0"]  # fmt: skip
+
+
+def made_up_mri() -> Volume:
+    noise = gaussian_filter(np.random.default_rng(3).standard_normal((44, 44, 44)), 2.0)
+    affine = np.eye(4)
+    affine[:3, 3] = -21.5
+    return Volume((1000.0 + 300.0 * noise / noise.std()).astype(np.float32), affine)
+
+
+def acquisition(mri: Volume) -> Iterator[AcquisitionEvent]:
+    """Five images, 0.1 s apart; the probe tilts and slides over the middle of the MRI."""
+    plane = np.pad(PROBE.pixels_to_mm(PROBE.pixel_grid), ((0, 0), (0, 0), (0, 1)))
+    yield GeometryEvent(1_000_000_000, PROBE)
+    yield PoseEvent(1_000_000_000, np.eye(4), "probe", "transducer", static=True)
+    for number, step in enumerate(np.linspace(-1.0, 1.0, 5)):
+        tilt = Rotation.from_euler("x", 12.0 * step, degrees=True).as_matrix()
+        T_mri_transducer = make_rigid(tilt, np.array([0.5, -12.0, 4.0 * step]))
+        values = mri.sample(transform_points(T_mri_transducer, plane), fill=1000.0)
+        image = np.clip(np.rint(120.0 - 0.1 * (values - 1000.0)), 10, 255).astype(np.uint8)
+        stamp_ns = 1_000_000_000 + number * 100_000_000
+        yield PoseEvent(stamp_ns, T_WORLD_MRI @ T_mri_transducer)
+        yield ImageEvent(stamp_ns, image)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a bag, its MRI, that MRI flipped, and a guess 3.5 mm and 4 degrees off."""
+    path = tmp_path_factory.mktemp("register")
+    mri = made_up_mri()
+    write_nifti(path / "mri.nii.gz", mri)
+    flipped = np.ascontiguousarray(mri.data[::-1, ::-1, ::-1])
+    write_nifti(path / "flipped.nii.gz", Volume(flipped, mri.T_space_index))
+    write_bag(path / "bag", acquisition(mri))
+    guess = T_WORLD_MRI @ exp_se3(np.array([2.0, -2.5, 1.5, 0.04, -0.05, 0.03]))
+    (path / "guess.json").write_text(json.dumps({"guess": guess.tolist(), "seed": 3}))
+    return path
+
+
+def register(folder: Path, mri: str, initial: str, *options: str) -> int:
+    fixed = ["register", str(folder / "bag"), "--mri", str(folder / mri), "--out",
+             str(folder / "out"), f"--initial={initial}"]  # fmt: skip
+    return us_recon([*fixed, *OPTIONS, *options])
+
+
+def test_a_registered_mri_is_written_with_a_picture(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert register(folder, "mri.nii.gz", f"{folder / 'guess.json'}:guess") == 0
+    assert "trusted: registered" in capsys.readouterr().out
+    result = json.loads((folder / "out" / "registration.json").read_text())
+    np.testing.assert_allclose(result["T_world_mri"], T_WORLD_MRI, atol=0.2)
+    assert result["trusted"] and result["frames"] == 5 and result["images"] == 5
+    assert (folder / "out" / "registration.png").stat().st_size > 5000
+
+    # The result is a guess for the next run.
+    again = str(folder / "out" / "registration.json")
+    assert register(folder, "mri.nii.gz", again, "--start-count=0") == 0
+
+
+def test_a_wrong_mri_is_not_trusted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert register(folder, "flipped.nii.gz", "30,-5,8,0,0,0") == NOT_TRUSTED
+    assert "not trusted" in capsys.readouterr().out
+    assert not json.loads((folder / "out" / "registration.json").read_text())["trusted"]
+
+
+@pytest.mark.parametrize(
+    ("initial", "words"),
+    [
+        ("1,2,3", "neither x,y,z,rx,ry,rz nor a JSON file"),
+        ("1,2,3,a,b,c", "expected six numbers"),
+        ("1,2,3,nan,0,0", "not a rigid transform"),
+        ("{folder}/guess.json", "has no 'T_world_mri'; it has guess, seed"),
+        ("{folder}/guess.json:seed", "shape (); expected a 4x4 matrix"),
+        ("{folder}/mri.nii.gz", "nor a JSON file"),
+    ],
+)
+def test_a_guess_that_cannot_be_read_is_named(folder: Path, initial: str, words: str) -> None:
+    with pytest.raises(InputError) as error:
+        parse_initial(initial.format(folder=folder))
+    assert words in str(error.value)
+
+
+def test_six_numbers_are_millimetres_and_degrees() -> None:
+    # 90 degrees about z: x goes to y.
+    T = parse_initial("1,2,3,0,0,90")
+    np.testing.assert_allclose(T @ [1.0, 0, 0, 1], [1.0, 3.0, 3.0, 1.0], atol=1e-12)
+
+
+def test_too_few_poses_are_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert register(folder, "mri.nii.gz", "30,-5,8,0,0,0", "--keyframe-distance-mm=50") == 2
+    text = " ".join(capsys.readouterr().err.split())
+    assert "1 different poses among 5 frames; expected 3 or more" in text
