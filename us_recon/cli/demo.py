@@ -298,11 +298,11 @@ class _Progress:
     def __init__(self, console: Console, name: str, total: int) -> None:
         self._progress = Progress(
             TextColumn("   {task.description}", table_column=Column(min_width=15)),
-            BarColumn(bar_width=16),
+            BarColumn(bar_width=12),
             TextColumn(
                 "{task.completed:.0f}/{task.total:.0f} images", table_column=Column(min_width=14)
             ),
-            TimeElapsedColumn(),
+            TimeElapsedColumn(table_column=Column(min_width=7)),
             TextColumn(
                 "{task.fields[line]}",
                 markup=False,

@@ -1,12 +1,8 @@
 """What the two nodes that consume tracked frames have in common."""
 
-import signal
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
 from typing import Any
 
-import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
 from us_recon.errors import UsReconError
@@ -121,40 +117,3 @@ class FrameConsumer(Node, ABC):
                 f"{self.get_name()} stopped working: {self.worker.error}"
             ) from self.worker.error
         self.publish_status()
-
-
-def run(make_node: Callable[[], FrameConsumer], args: Sequence[str] | None = None) -> int:
-    """Spin a consumer node until it is interrupted; return the exit status.
-
-    Args:
-        make_node: Builds the node once rclpy is up.
-        args: Command line, with ``--ros-args``; None takes the process's own.
-    """
-    with rclpy.init(args=args):
-        try:
-            node = make_node()
-        except UsReconError as error:
-            rclpy.logging.get_logger("us_recon").fatal(str(error))
-            return 2
-        try:
-            rclpy.spin(node)
-        except (KeyboardInterrupt, ExternalShutdownException):
-            return 0
-        except UsReconError as error:
-            node.get_logger().fatal(str(error))
-            return 1
-        finally:
-            ignore_interrupts()
-            node.stop()
-            node.destroy_node()
-    return 0
-
-
-def ignore_interrupts() -> None:
-    """Ignore further interrupts, until the process ends.
-
-    A Ctrl-C reaches a launched node twice, from the terminal and from the launcher, and a node
-    that stops may have a map to save.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)

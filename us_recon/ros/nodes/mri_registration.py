@@ -31,9 +31,10 @@ from us_recon.registration.registrar import MriRegistration, RegistrationUpdate
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.ros import conversions, qos
 from us_recon.ros.box_marker import box_marker
-from us_recon.ros.consumer import FrameConsumer, run
+from us_recon.ros.consumer import FrameConsumer
 from us_recon.ros.distribution import rpy_matrix
 from us_recon.ros.parameters import declare_settings
+from us_recon.ros.running import run
 
 
 class MriRegistrationNode(FrameConsumer):

@@ -19,10 +19,11 @@ from us_recon.occupancy.surface import BeamSurface
 from us_recon.pipeline.mapping import save_map_outputs
 from us_recon.pipeline.node_settings import MapperNodeSettings
 from us_recon.ros import conversions, qos
-from us_recon.ros.consumer import FrameConsumer, run
+from us_recon.ros.consumer import FrameConsumer
 from us_recon.ros.distribution import cloud_message
 from us_recon.ros.mesh_marker import mesh_marker
 from us_recon.ros.parameters import declare_settings
+from us_recon.ros.running import run
 
 BONE_RGBA = (0.93, 0.87, 0.73, 1.0)
 

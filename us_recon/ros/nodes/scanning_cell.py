@@ -6,16 +6,14 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
-from us_recon.errors import UsReconError
 from us_recon.geometry.pose_buffer import NS_PER_S
 from us_recon.pipeline.node_settings import CellNodeSettings
 from us_recon.pipeline.threads import use_one_torch_thread
 from us_recon.ros.event_publisher import EventPublisher
 from us_recon.ros.parameters import declare_settings
+from us_recon.ros.running import run
 from us_recon.simulation.cell import CellSettings, make_cell
 from us_recon.simulation.truth import write_truth
 
@@ -91,20 +89,7 @@ class ScanningCellNode(Node):
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until it is interrupted."""
     use_one_torch_thread()
-    with rclpy.init(args=args):
-        try:
-            node = ScanningCellNode()
-        except UsReconError as error:
-            rclpy.logging.get_logger("us_recon").fatal(str(error))
-            return 2
-        try:
-            rclpy.spin(node)
-        except (KeyboardInterrupt, ExternalShutdownException):
-            return 0
-        finally:
-            node.stop()
-            node.destroy_node()
-    return 0
+    return run(ScanningCellNode, args)
 
 
 if __name__ == "__main__":
