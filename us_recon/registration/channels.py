@@ -107,10 +107,13 @@ def gradient_magnitude(
 
 
 def _reaches_border(mask: Bool[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
-    labels, _ = label(mask)
-    faces = [labels.take(end, axis=axis).ravel() for axis in range(3) for end in (0, -1)]
-    touching = np.unique(np.concatenate(faces))
-    return np.asarray(np.isin(labels, touching[touching > 0]))
+    labels, count = label(mask)
+    reaches = np.zeros(count + 1, dtype=bool)
+    for axis in range(3):
+        for end in (0, -1):
+            reaches[labels.take(end, axis=axis)] = True
+    reaches[0] = False
+    return np.asarray(reaches[labels])
 
 
 def _standardised(

@@ -93,7 +93,7 @@ class RegistrationSettings:
         minimum=0.0, maximum=1.0,
     )  # fmt: skip
     min_margin: float = setting(
-        0.025, "Least lead in score over chance, which is what the images reach mirrored.",
+        0.03, "Least lead in score over chance, which is what the images reach mirrored.",
         minimum=0.0, maximum=1.0,
     )  # fmt: skip
     min_gap: float = setting(

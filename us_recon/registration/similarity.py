@@ -25,6 +25,9 @@ _LEAST_FILLING = 0.5
 """Patches with less than this share of usable samples do not count; from there to a full patch
 the weight rises linearly, so that no patch appears or vanishes at once."""
 
+TINY = 1e-6
+"""Keeps the fit defined in patches where the MRI is constant."""
+
 
 @dataclass(frozen=True, eq=False)
 class PatchFit:
@@ -100,8 +103,8 @@ class Lc2:
                                          w * g * g, w * m * g, w * u * m, w * u * g]))  # fmt: skip
         filling = moments[0]
         u, m, g, uu, mm, gg, mg, um, ug = moments[1:] / filling.clamp(min=0.02)
-        a = mm - m * m + self.channels.ridge[INTENSITY] + _TINY
-        b = gg - g * g + self.channels.ridge[GRADIENT] + _TINY
+        a = mm - m * m + self.channels.ridge[INTENSITY] + TINY
+        b = gg - g * g + self.channels.ridge[GRADIENT] + TINY
         c, d, e = mg - m * g, um - u * m, ug - u * g
         determinant = a * b - c * c
         alpha = (b * d - c * e) / determinant
@@ -122,10 +125,6 @@ class Lc2:
         return _pool(images, self.settings)
 
 
-_TINY = 1e-6
-"""Keeps the fit defined in patches where the MRI is constant."""
-
-
 def make_lc2(window: BeamWindow, channels: MriChannels, settings: RegistrationSettings) -> Lc2:
     """Prepare the similarity of a window of frames and an MRI.
 
@@ -140,7 +139,7 @@ def make_lc2(window: BeamWindow, channels: MriChannels, settings: RegistrationSe
     variance = (square - mean * mean).clamp(min=0.0)
     counted = variance[filling > _LEAST_FILLING]
     median = float(counted.median()) if len(counted) else 1.0
-    return Lc2(window, channels, 1.0 / (variance + max(median, _TINY)), settings)
+    return Lc2(window, channels, 1.0 / (variance + max(median, TINY)), settings)
 
 
 def _pool(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from us_recon.geometry.rigid import exp_se3, make_rigid, transform_points
 from us_recon.registration.channels import GRADIENT, INTENSITY
-from us_recon.registration.similarity import Lc2, PatchFit
+from us_recon.registration.similarity import TINY, Lc2, PatchFit
 
 _DAMPING = 1e-2
 _STIFFEST, _SOFTEST, _RAISE, _LOWER = 64.0, 1.0 / 16.0, 4.0, 0.5
@@ -136,8 +136,8 @@ def _gauss_newton(
     spread = torch.empty(6, 6, *share.shape)
     spread[first, second], spread[second, first] = pairs, pairs
     with_m, with_g = mean(d * m) - d_mean * m_mean, mean(d * g) - d_mean * g_mean
-    a = mean(m * m) - m_mean**2 + similarity.channels.ridge[INTENSITY] + 1e-6
-    b = mean(g * g) - g_mean**2 + similarity.channels.ridge[GRADIENT] + 1e-6
+    a = mean(m * m) - m_mean**2 + similarity.channels.ridge[INTENSITY] + TINY
+    b = mean(g * g) - g_mean**2 + similarity.channels.ridge[GRADIENT] + TINY
     c = mean(m * g) - m_mean * g_mean
 
     alpha, beta = fit.alpha, fit.beta
