@@ -18,7 +18,7 @@ from us_recon.simulation.robot import SweepSettings
 from us_recon.simulation.tracker import TrackerSettings
 from us_recon.simulation.truth import write_truth
 
-SHORT = SweepSettings(kind="linear", length_mm=8.0, speed_mm_s=8.0)
+SHORT = SweepSettings(sweep="linear", length_mm=8.0, speed_mm_s=8.0)
 COARSE = {"image_rate_hz": 5.0, "grid_mm": 3.0}
 STEADY = TrackerSettings(noise_mm=0.0, noise_deg=0.0, jitter_s=0.0, dropouts_per_s=0.0)
 
@@ -141,7 +141,7 @@ def test_truth_files_agree_with_the_cell(labelled: ScanningCell, tmp_path: Path)
 
 def test_brain_cell_makes_images() -> None:
     cell = make_cell(
-        "brain", "phased", 3, SweepSettings(kind="fan", tilt_deg=4.0), None, CellSettings(**COARSE)
+        "brain", "phased", 3, SweepSettings(sweep="fan", tilt_deg=4.0), None, CellSettings(**COARSE)
     )
     image = cell.image_event(1).image
     inside = image[cell.geometry.fan_mask]

@@ -30,7 +30,7 @@ def test_linear_sweep_takes_length_over_speed_and_stays_in_contact() -> None:
 
 
 def test_fan_turns_about_the_contact() -> None:
-    settings = SweepSettings(kind="fan", tilt_deg=20.0, tilt_speed_deg_s=8.0, press_mm=0.0)
+    settings = SweepSettings(sweep="fan", tilt_deg=20.0, tilt_speed_deg_s=8.0, press_mm=0.0)
     sweep = plan_sweep(Phantom(), GEOMETRY, settings)
     assert sweep.duration_s == pytest.approx(5.0)
     first, last = sweep.poses(np.array([0.0, 5.0]))
@@ -42,13 +42,22 @@ def test_fan_turns_about_the_contact() -> None:
 
 def test_raster_runs_its_lanes_to_and_fro() -> None:
     settings = SweepSettings(
-        kind="raster", length_mm=30.0, lanes=2, lane_spacing_mm=10.0, speed_mm_s=10.0
+        sweep="raster", length_mm=30.0, lanes=2, lane_spacing_mm=10.0, speed_mm_s=10.0
     )
     sweep = plan_sweep(Phantom(), GEOMETRY, settings)
     # Up 30, across 10, down 30 at 10 mm/s.
     assert sweep.duration_s == pytest.approx(7.0)
     corners = sweep.poses(np.array([0.0, 3.0, 4.0, 7.0]))[:, [0, 2], 3]
     np.testing.assert_allclose(corners, [[-5, -15], [-5, 15], [5, 15], [5, -15]], atol=0.6)
+
+
+def test_a_rocking_slide_tilts_there_and_back() -> None:
+    settings = SweepSettings(length_mm=40.0, speed_mm_s=10.0, rock_deg=15.0, rock_length_mm=20.0)
+    sweep = plan_sweep(Phantom(), GEOMETRY, settings)
+    # At 10 mm/s it takes 2 s over 20 mm: level at 0, 1 and 2 s, tilted most at 0.5 and 1.5 s.
+    T = sweep.poses(np.array([0.0, 0.5, 1.0, 1.5, 2.5]))
+    tilt_deg = np.degrees(np.arctan2(T[:, 2, 1], T[:, 1, 1]))
+    np.testing.assert_allclose(tilt_deg, [0.0, 15.0, 0.0, -15.0, 15.0], atol=0.2)
 
 
 def test_turned_probe_looks_along_the_sweep() -> None:
@@ -103,3 +112,11 @@ def test_dropouts_leave_gaps_of_the_asked_length() -> None:
     # 12 losses are expected; overlapping ones join.
     assert 3 <= len(long) <= 25
     assert long.min() == pytest.approx(0.5, abs=0.02)
+
+
+def test_late_stamps_are_late_by_the_latency() -> None:
+    rng = np.random.default_rng(0)
+    settings = TrackerSettings(latency_s=0.05, jitter_s=0.0, noise_mm=0.0, noise_deg=0.0)
+    stream = observe(settings, np.array([0.0, 0.01]), np.stack([np.eye(4)] * 2), 10**9, rng)
+    assert stream.stamps_ns.tolist() == [1_050_000_000, 1_060_000_000]
+

@@ -8,8 +8,8 @@ from us_recon.simulation.scene import Scene
 from us_recon.simulation.spine import SpineSettings, VirtualSpine
 
 DEFAULT_SWEEPS = {
-    "spine": SweepSettings(kind="raster", length_mm=70.0, lanes=3, lane_spacing_mm=18.0),
-    "brain": SweepSettings(kind="fan", tilt_deg=28.0),
+    "spine": SweepSettings(sweep="raster", length_mm=70.0, lanes=3, lane_spacing_mm=18.0),
+    "brain": SweepSettings(sweep="fan", tilt_deg=28.0),
 }
 
 SCENES: dict[str, Callable[[int], Scene]] = {

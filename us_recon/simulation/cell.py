@@ -194,7 +194,8 @@ class ScanningCell:
     def pose_stream(self) -> PoseStream:
         """What the tracker reports of the probe."""
         rng = self._rng(5)
-        times_s = sample_times_s(self.tracker, self.duration_s, POSE_MARGIN_S, rng)
+        margin_s = POSE_MARGIN_S + self.tracker.latency_s + self.settings.image_latency_s
+        times_s = sample_times_s(self.tracker, self.duration_s, margin_s, rng)
         T_transducer_probe = invert_rigid(self.T_probe_transducer)
         T_world_probe = self.T_world_mri @ self.trajectory.poses(times_s) @ T_transducer_probe
         return observe(self.tracker, times_s, T_world_probe, self.start_ns, rng)

@@ -21,7 +21,7 @@ NORMAL_SPAN_MM = 8.0
 class SweepSettings:
     """How the probe is moved over the patient."""
 
-    kind: str = setting(
+    sweep: str = setting(
         "linear",
         "Slide once, tilt on the spot, or slide in parallel lanes.",
         choices=("linear", "fan", "raster"),
@@ -35,6 +35,16 @@ class SweepSettings:
         25.0, "A fan tilts by this to both sides.", unit="deg", minimum=1.0, maximum=60.0
     )
     slant_deg: float = setting(0.0, "Constant tilt of a slide.", unit="deg")
+    rock_deg: float = setting(
+        0.0,
+        "A slide tilts back and forth by this, so that surfaces are seen from several sides.",
+        unit="deg",
+        minimum=0.0,
+        maximum=45.0,
+    )
+    rock_length_mm: float = setting(
+        20.0, "Way over which it tilts there and back.", unit="mm", minimum=1.0
+    )
     turn_deg: float = setting(0.0, "Turn of the probe about its depth axis.", unit="deg")
     speed_mm_s: float = setting(10.0, "Speed of a slide.", unit="mm/s", minimum=0.1)
     tilt_speed_deg_s: float = setting(6.0, "Speed of a tilt.", unit="deg/s", minimum=0.1)
@@ -89,7 +99,7 @@ def plan_sweep(scene: Scene, geometry: ProbeGeometry, settings: SweepSettings) -
     low, high = scene.bounds_mm
     if np.any(T[:, :3, 3] < low) or np.any(T[:, :3, 3] > high):
         raise ConfigError(
-            f"the {settings.kind} sweep leaves the scanned part of scene {scene.name!r}; "
+            f"the {settings.sweep} sweep leaves the scanned part of scene {scene.name!r}; "
             "shorten length_mm or lane_spacing_mm"
         )
     turns = Rotation.from_euler("y", settings.turn_deg, degrees=True).as_matrix()
@@ -109,9 +119,9 @@ def _plan(
 ]:
     """Return knot times and, at each, lateral and sweep position and the tilt."""
     half = settings.length_mm / 2.0
-    if settings.kind == "fan":
+    if settings.sweep == "fan":
         corners = np.array([[0.0, 0.0, -settings.tilt_deg], [0.0, 0.0, settings.tilt_deg]])
-    elif settings.kind == "linear":
+    elif settings.sweep == "linear":
         slant = settings.slant_deg
         corners = np.array([[0.0, -half, slant], [0.0, half, slant]])
     else:
@@ -130,6 +140,9 @@ def _plan(
     corner_s = np.concatenate([[0.0], np.cumsum(np.maximum(slide_s, tilt_s))])
     times_s = np.linspace(0.0, corner_s[-1], max(4, int(np.ceil(corner_s[-1] / KNOT_S)) + 1))
     across, along, tilt = (np.interp(times_s, corner_s, column) for column in corners.T)
+    if settings.sweep != "fan":
+        way_mm = np.interp(times_s, corner_s, np.cumsum(np.r_[0.0, slide_s]) * settings.speed_mm_s)
+        tilt = tilt + settings.rock_deg * np.sin(2.0 * np.pi * way_mm / settings.rock_length_mm)
     return times_s, across, along, tilt
 
 

@@ -23,6 +23,9 @@ class TrackerSettings:
     jitter_s: float = setting(
         0.0005, "Standard deviation of a pose's stamp.", unit="s", minimum=0.0, maximum=0.1
     )
+    latency_s: float = setting(
+        0.0, "Delay of pose stamps behind the pose.", unit="s", minimum=0.0, maximum=1.0
+    )
     dropouts_per_s: float = setting(
         0.05, "Mean number of times per second that the probe is lost.", unit="1/s", minimum=0.0
     )
@@ -63,11 +66,12 @@ def observe(
     start_ns: int,
     rng: np.random.Generator,
 ) -> PoseStream:
-    """Add noise to poses and jitter to their stamps.
+    """Add noise to poses, latency and jitter to their stamps.
 
     Noise turns and shifts the probe about its own origin.
     """
-    stamped_s = np.sort(times_s + settings.jitter_s * rng.standard_normal(len(times_s)))
+    late_s = times_s + settings.latency_s
+    stamped_s = np.sort(late_s + settings.jitter_s * rng.standard_normal(len(times_s)))
     stamps_ns = start_ns + np.round(stamped_s * NS_PER_S).astype(np.int64)
     stamps_ns = np.maximum.accumulate(stamps_ns - np.arange(len(stamps_ns)))
     stamps_ns += np.arange(len(stamps_ns))
