@@ -159,7 +159,7 @@ def test_simulate_writes_a_bag_with_its_truth(tmp_path: Path) -> None:
     parser = argparse.ArgumentParser()
     simulate.add_parser(parser.add_subparsers())
     bag = tmp_path / "virtual"
-    arguments = "simulate spine --probe linear --seed 1 --kind linear --length-mm 8 --speed-mm-s 8"
+    arguments = "simulate spine --probe linear --seed 1 --sweep linear --length-mm 8 --speed-mm-s 8"
     arguments += " --image-rate-hz 5 --grid-mm 3 --label-every 3"
     parsed = parser.parse_args([*arguments.split(), "--out", str(bag)])
     assert parsed.run(parsed) == 0

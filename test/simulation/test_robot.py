@@ -119,4 +119,3 @@ def test_late_stamps_are_late_by_the_latency() -> None:
     settings = TrackerSettings(latency_s=0.05, jitter_s=0.0, noise_mm=0.0, noise_deg=0.0)
     stream = observe(settings, np.array([0.0, 0.01]), np.stack([np.eye(4)] * 2), 10**9, rng)
     assert stream.stamps_ns.tolist() == [1_050_000_000, 1_060_000_000]
-
