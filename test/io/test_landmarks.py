@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from us_recon.errors import InputError
-from us_recon.io.landmarks import read_tag_pairs
+from us_recon.io.landmarks import read_tag_pairs, write_tag_pairs
 
 TAG = """MNI Tag Point File
 Volumes = 2;
@@ -23,6 +23,13 @@ def test_pairs_of_points(tmp_path: Path) -> None:
     first, second = read_tag_pairs(path)
     np.testing.assert_array_equal(first, [[1, 2, 3], [-1.5, 20, 0], [0, 0, 0]])
     np.testing.assert_array_equal(second, [[4, 5, 6], [0.25, 0, 7], [1, 1, 1]])
+
+
+def test_pairs_that_were_written_are_read(tmp_path: Path) -> None:
+    first = np.array([[1.0, -2.5, 3.25], [1e-3, 0.0, 7.0]])
+    write_tag_pairs(tmp_path / "deep" / "out.tag", first, first + 1.5, "one, other")
+    read = read_tag_pairs(tmp_path / "deep" / "out.tag")
+    np.testing.assert_allclose(read, (first, first + 1.5), atol=5e-4)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,12 @@ import pytest
 
 from us_recon.cli import simulate
 from us_recon.errors import InputError
+from us_recon.evaluation.surfaces import SurfaceQuery
 from us_recon.geometry.rigid import invert_rigid, rotation_angle_rad, transform_points
 from us_recon.imaging.assembler import AssemblerSettings
 from us_recon.imaging.events import GeometryEvent, ImageEvent, LabelEvent, PoseEvent
 from us_recon.io.bag import BagReader, truth_folder
+from us_recon.io.landmarks import read_tag_pairs
 from us_recon.io.nifti import read_nifti
 from us_recon.occupancy.mesh_files import read_mesh
 from us_recon.simulation.cell import CellSettings, ScanningCell, make_cell
@@ -20,6 +22,14 @@ from us_recon.simulation.truth import write_truth
 
 SHORT = SweepSettings(sweep="linear", length_mm=8.0, speed_mm_s=8.0)
 COARSE = {"image_rate_hz": 5.0, "grid_mm": 3.0}
+TRUTH_FILES = {
+    "bone.ply",
+    "bone_visible.ply",
+    "visibility.npz",
+    "landmarks.tag",
+    "transforms.json",
+    "mri.nii.gz",
+}
 STEADY = TrackerSettings(noise_mm=0.0, noise_deg=0.0, jitter_s=0.0, dropouts_per_s=0.0)
 
 
@@ -122,13 +132,16 @@ def test_first_guess_is_off_by_what_was_asked(labelled: ScanningCell) -> None:
 
 def test_truth_files_agree_with_the_cell(labelled: ScanningCell, tmp_path: Path) -> None:
     files = {path.name: path for path in write_truth(labelled, tmp_path / "truth")}
-    assert set(files) == {"bone.ply", "transforms.json", "mri.nii.gz"}
+    assert set(files) == TRUTH_FILES
     known = json.loads(files["transforms.json"].read_text())
     np.testing.assert_allclose(known["T_world_mri"], labelled.T_world_mri)
     np.testing.assert_allclose(
         transform_points(labelled.T_world_mri, np.array(known["targets_mri"])),
         known["targets_world"],
         atol=1e-3,
+    )
+    np.testing.assert_allclose(
+        read_tag_pairs(files["landmarks.tag"]), (known["targets_mri"], known["targets_world"])
     )
     mri = read_nifti(files["mri.nii.gz"])
     np.testing.assert_allclose(mri.T_space_index, labelled.mri.T_space_index, atol=1e-4)
@@ -137,6 +150,35 @@ def test_truth_files_agree_with_the_cell(labelled: ScanningCell, tmp_path: Path)
     distance = labelled.scene.bone_distance_mm(in_scene)  # type: ignore[attr-defined]
     # The mesh is that of the 3 mm grid the scanner uses.
     assert np.median(np.abs(distance)) < 0.3
+
+
+def test_visible_is_what_faces_the_probe_in_the_scanned_part(
+    labelled: ScanningCell, tmp_path: Path
+) -> None:
+    files = {path.name: path for path in write_truth(labelled, tmp_path / "truth")}
+    mesh, seen = read_mesh(files["bone.ply"]), np.load(files["visibility.npz"])
+    visible = seen["visible"]
+    assert str(seen["surface"]) == "bone" and visible.shape == (len(mesh.vertices_mm),)
+    # Every point of a label's upper edge lies near a visible vertex, and every visible vertex
+    # lies within the swept slab: 4 mm to both sides of the middle and 2 mm of slice.
+    part = read_mesh(files["bone_visible.ply"])
+    in_scene = transform_points(invert_rigid(labelled.T_world_mri), mesh.vertices_mm[visible])
+    assert 100 < visible.sum() < 0.2 * len(visible)
+    assert np.abs(in_scene[:, 2]).max() < 4.0 + 2.0 + 1.0
+    assert 0 < len(part.triangles) < len(mesh.triangles)
+    distance_mm = SurfaceQuery(part).distances_mm(first_label_points(labelled))
+    # Triangles of the 3 mm grid that are seen in part are left out of the part.
+    assert np.median(distance_mm) < 0.3 and distance_mm.max() < 3.0
+
+
+def first_label_points(cell: ScanningCell) -> np.ndarray:
+    """Return where the first labelled pixel of each column lies in the world."""
+    frame = next(iter(cell.tracked_frames()))
+    assert frame.label is not None
+    columns = np.flatnonzero(frame.label.any(axis=0))
+    rows = frame.label.argmax(axis=0)[columns]
+    plane = frame.geometry.pixels_to_mm(np.column_stack([columns, rows]).astype(np.float64))
+    return transform_points(frame.T_world_transducer, np.pad(plane, ((0, 0), (0, 1))))
 
 
 def test_brain_cell_makes_images() -> None:
@@ -172,8 +214,4 @@ def test_simulate_writes_a_bag_with_its_truth(tmp_path: Path) -> None:
     assert len(images) == 6
     np.testing.assert_array_equal(images[0].image, expected.image)
     assert sum(isinstance(event, LabelEvent) for event in events) == 2
-    assert {path.name for path in truth_folder(bag).iterdir()} == {
-        "bone.ply",
-        "transforms.json",
-        "mri.nii.gz",
-    }
+    assert {path.name for path in truth_folder(bag).iterdir()} == TRUTH_FILES

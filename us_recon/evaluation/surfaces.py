@@ -85,3 +85,14 @@ def triangle_normals(mesh: Mesh) -> Float32[np.ndarray, "triangles 3"]:
     normals = np.cross(b - a, c - a)
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     return np.where(length > 0, normals / np.where(length > 0, length, 1), 0).astype(np.float32)
+
+
+def vertex_normals(mesh: Mesh) -> Float32[np.ndarray, "vertices 3"]:
+    """Return the outward unit normal of each vertex, its triangles weighted by area."""
+    a, b, c = np.moveaxis(mesh.corners_mm(), 1, 0)
+    doubled = np.cross(b - a, c - a)
+    total = np.zeros((len(mesh.vertices_mm), 3))
+    for corner in range(3):
+        np.add.at(total, mesh.triangles[:, corner], doubled)
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    return np.where(length > 0, total / np.where(length > 0, length, 1), 0).astype(np.float32)

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from us_recon.errors import InputError
+from us_recon.files import atomic_path
 
 
 def read_tag_pairs(
@@ -50,3 +51,27 @@ def read_tag_pairs(
         raise InputError(f"{path} holds no point")
     pairs = np.array(rows)
     return pairs[:, :3], pairs[:, 3:]
+
+
+def write_tag_pairs(
+    path: Path,
+    first_mm: Float64[np.ndarray, "n 3"],
+    second_mm: Float64[np.ndarray, "n 3"],
+    comment: str = "",
+) -> None:
+    """Write corresponding points of two volumes so that `read_tag_pairs` reads them.
+
+    Args:
+        path: The file; it is written whole or not at all.
+        first_mm: Points in the world of the first volume.
+        second_mm: The same points in the world of the second.
+        comment: One line on what the two are.
+    """
+    pairs = np.hstack([first_mm, second_mm])
+    lines = [
+        " ".join(f"{value:.4f}" for value in pair) + f' "{number}"'
+        for number, pair in enumerate(pairs, start=1)
+    ]
+    header = ["MNI Tag Point File", "Volumes = 2;", f"% {comment}", "", "Points ="]
+    with atomic_path(path) as partial:
+        partial.write_text("\n".join([*header, *lines]) + ";\n")

@@ -179,6 +179,10 @@ class ScanningCell:
         error = random_rigid(error_mm, error_deg, self._rng(3))
         return about @ error @ invert_rigid(about) @ self.T_world_mri
 
+    def in_world(self, points_mri_mm: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
+        """Return where points of the MRI's anatomy lie in the world."""
+        return transform_points(self.T_world_mri, points_mri_mm)
+
     def targets_mm(self, count: int = 20) -> Float64[np.ndarray, "count 3"]:
         """Return random points of the imaged region in `mri`, to measure a registration by."""
         rng = self._rng(4)
