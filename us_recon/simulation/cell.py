@@ -210,6 +210,10 @@ class ScanningCell:
         image = self.imager.image(T_scene_transducer, shot=number)
         return ImageEvent(int(self.image_stamps_ns[number]), image)
 
+    def is_labelled(self, number: int) -> bool:
+        """Tell whether an image comes with a label."""
+        return self.settings.label_every > 0 and number % self.settings.label_every == 0
+
     def label_event(self, number: int) -> LabelEvent:
         """Return the label of one image."""
         T_scene_transducer = self.trajectory.poses(self.image_times_s[[number]])[0]
@@ -235,7 +239,7 @@ class ScanningCell:
 
     def _image_and_label(self, number: int) -> Iterator[AcquisitionEvent]:
         # The label goes first, so that it is there when the image is matched.
-        if self.settings.label_every and number % self.settings.label_every == 0:
+        if self.is_labelled(number):
             yield self.label_event(number)
         yield self.image_event(number)
 
