@@ -18,6 +18,7 @@ COMMANDS = {
     "volume": "paste a bag's images into a volume (freehand 3-D reconstruction)",
     "register": "register an MRI to a bag offline with the object that the node runs",
     "evaluate": "measure a result against the truth",
+    "bench": "compare runs of the benchmarks",
     "simulate": "write the bag of a virtual scan, with its truth",
     "parameters": "print a parameter file with every setting, its help and its default",
     "demo": "scan, map and register a virtual patient over ROS 2",
