@@ -13,18 +13,20 @@ from us_recon.pipeline.node_settings import CellNodeSettings
 from us_recon.pipeline.threads import use_one_torch_thread
 from us_recon.ros.event_publisher import EventPublisher
 from us_recon.ros.parameters import declare_settings
+from us_recon.ros.prefetch import prefetched
 from us_recon.ros.running import run
 from us_recon.simulation.cell import CellSettings, make_cell
 from us_recon.simulation.truth import write_truth
 
 _POLL_S = 0.05
+_AHEAD = 40  # events, some ten images at 30 Hz with poses at 100 Hz
 
 
 class ScanningCellNode(Node):
     """Play the events of a virtual acquisition at their pace.
 
-    Images are made as they are due. Where the machine is slower than the sweep, the sweep takes
-    longer; nothing is left out.
+    Images are made some events ahead, so that poses are not held up. Where the machine is slower
+    than the sweep, the sweep takes longer; nothing is left out.
     """
 
     def __init__(self, **node_options: Any) -> None:
@@ -76,14 +78,15 @@ class ScanningCellNode(Node):
         first_ns: int | None = None
         started_ns = self.get_clock().now().nanoseconds
         started_s = time.monotonic()
-        for event in self.cell.events():
-            if first_ns is None:
-                first_ns = event.stamp_ns
-            due_ns = round((event.stamp_ns - first_ns) / self.settings.rate)
-            ahead_s = due_ns / NS_PER_S - (time.monotonic() - started_s)
-            if self._stopping.wait(ahead_s) if ahead_s > 0 else self._stopping.is_set():
-                return
-            self._publisher.publish(event, started_ns + due_ns)
+        with prefetched(self.cell.events(), _AHEAD) as events:
+            for event in events:
+                if first_ns is None:
+                    first_ns = event.stamp_ns
+                due_ns = round((event.stamp_ns - first_ns) / self.settings.rate)
+                ahead_s = due_ns / NS_PER_S - (time.monotonic() - started_s)
+                if self._stopping.wait(ahead_s) if ahead_s > 0 else self._stopping.is_set():
+                    return
+                self._publisher.publish(event, started_ns + due_ns)
 
 
 def main(args: Sequence[str] | None = None) -> int:
