@@ -11,7 +11,13 @@ from us_recon.imaging.probe import ProbeKind
 from us_recon.imaging.volume import Volume
 from us_recon.settings import overridden
 from us_recon.simulation.brain import BrainSettings, VirtualBrain
-from us_recon.simulation.probes import VirtualProbe, back_probe, surgical_probe
+from us_recon.simulation.long_bone import LongBoneSettings, VirtualLongBone
+from us_recon.simulation.probes import (
+    VirtualProbe,
+    back_probe,
+    superficial_probe,
+    surgical_probe,
+)
 from us_recon.simulation.robot import SweepSettings
 from us_recon.simulation.scene import Scene
 from us_recon.simulation.spine import SpineSettings, VirtualSpine
@@ -62,6 +68,14 @@ PATIENTS: Mapping[str, PatientKind] = MappingProxyType(
             SweepSettings(kind="fan", tilt_deg=28.0),
             surgical_probe,
             "Brain through a craniotomy, with lesion and brain shift where asked for.",
+        ),
+        "long_bone": PatientKind(
+            LongBoneSettings,
+            LongBoneSettings.drawn,
+            lambda settings, seed, _: VirtualLongBone(settings, seed),
+            SweepSettings(kind="linear", length_mm=180.0, speed_mm_s=15.0),
+            superficial_probe,
+            "Two long bones in the soft tissue of a limb.",
         ),
     }
 )
