@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.tables import write_table
 from us_recon.imaging.probe import ProbeGeometry, ProbeKind
-from us_recon.simulation.catalogue import SCENES
+from us_recon.simulation.catalogue import PATIENTS
 from us_recon.simulation.cell import ScanningCell, make_cell
 from us_recon.simulation.imager import Imager, ImagerSettings
 from us_recon.simulation.phantoms import Phantom
@@ -38,7 +38,7 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     rows = []
-    for scene in SCENES:
+    for scene in PATIENTS:
         strips = []
         for probe in ProbeKind:
             cell = make_cell(scene, probe.value, SEED)

@@ -14,7 +14,7 @@ from us_recon.imaging.events import AcquisitionEvent, ImageEvent
 from us_recon.imaging.probe import ProbeKind
 from us_recon.io.bag import Storage, truth_folder, write_bag
 from us_recon.settings import from_mapping
-from us_recon.simulation.catalogue import DEFAULT_SWEEPS
+from us_recon.simulation.catalogue import PATIENTS
 from us_recon.simulation.cell import CellSettings, ScanningCell, make_cell
 from us_recon.simulation.robot import SweepSettings
 from us_recon.simulation.tracker import TrackerSettings
@@ -28,7 +28,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "simulate", help="make a bag of a virtual patient, with its truth"
     )
-    parser.add_argument("scene", choices=tuple(DEFAULT_SWEEPS), help="virtual patient")
+    parser.add_argument("scene", choices=tuple(PATIENTS), help="virtual patient")
     parser.add_argument(
         "--probe",
         choices=tuple(ProbeKind),
@@ -54,7 +54,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(parsed: argparse.Namespace) -> int:
     """Simulate and write the bag."""
-    usual = asdict(DEFAULT_SWEEPS[parsed.scene])
+    usual = asdict(PATIENTS[parsed.scene].sweep)
     sweep = from_mapping(SweepSettings, usual | given_settings(parsed, SweepSettings))
     cell = make_cell(
         parsed.scene,

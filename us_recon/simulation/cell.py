@@ -1,8 +1,9 @@
 """The virtual scanning cell: patient, robot, tracker and scanner as one stream of events."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -22,9 +23,9 @@ from us_recon.imaging.probe import ProbeKind
 from us_recon.imaging.volume import Volume
 from us_recon.occupancy.mesh import Mesh
 from us_recon.settings import setting
-from us_recon.simulation.catalogue import DEFAULT_SWEEPS, SCENES
+from us_recon.simulation.catalogue import Loader, make_patient, patient_kind
 from us_recon.simulation.imager import Imager, ImagerSettings
-from us_recon.simulation.probes import VirtualProbe, probe_for
+from us_recon.simulation.probes import VirtualProbe
 from us_recon.simulation.robot import SweepSettings, Trajectory, plan_sweep
 from us_recon.simulation.scene import Scene, SceneGrid, on_grid
 from us_recon.simulation.tracker import (
@@ -267,28 +268,32 @@ def make_cell(
     sweep: SweepSettings | None = None,
     tracker: TrackerSettings | None = None,
     settings: CellSettings | None = None,
+    patient: Mapping[str, Any] | None = None,
+    load: Loader | None = None,
 ) -> ScanningCell:
     """Return a cell with a patient drawn from the seed.
 
     Args:
-        scene: "spine" or "brain".
+        scene: Name of a patient in the catalogue.
         probe: "linear", "convex" or "phased".
         seed: Seed of everything that is random.
         sweep: Sweep; the scene's own unless told.
         tracker: Tracker.
         settings: Timing and place.
+        patient: Settings of the patient that are given instead of drawn.
+        load: Reads the user's volume, for the patient that is made from one.
 
     Raises:
+        ConfigError: A setting of the patient is unknown or out of range.
         InputError: Unknown scene or probe.
     """
-    if scene not in SCENES:
-        raise InputError(f"scene is {scene!r}; expected one of {', '.join(SCENES)}")
+    kind = patient_kind(scene)
     if probe not in tuple(ProbeKind):
         raise InputError(f"probe is {probe!r}; expected one of {', '.join(ProbeKind)}")
     return ScanningCell(
-        SCENES[scene](seed),
-        probe_for(scene, ProbeKind(probe)),
-        sweep or DEFAULT_SWEEPS[scene],
+        make_patient(scene, seed, patient or {}, load),
+        kind.probe(ProbeKind(probe)),
+        sweep or kind.sweep,
         tracker,
         settings,
         seed=seed,

@@ -70,6 +70,14 @@ class Scene(Protocol):
         """Interfaces that are true surfaces; the first is what a mapper should find."""
 
     @property
+    def target(self) -> str:
+        """The interface that a label marks, the first of the solids; empty where there is none."""
+
+    @property
+    def target_is_solid(self) -> bool:
+        """Whether a label marks all that lies inside the target, or only its visible face."""
+
+    @property
     def bounds_mm(self) -> tuple[Float64[np.ndarray, "3"], Float64[np.ndarray, "3"]]:
         """Lowest and highest corner of the part that can be scanned."""
 
@@ -86,7 +94,21 @@ class Scene(Protocol):
         """Return the distance to the surface that the probe touches, negative inside."""
 
     def mri(self) -> Volume:
-        """Return the MRI, whose space is the scene's frame."""
+        """Return the MRI, whose space is the scene's frame; it shows the anatomy as it was."""
+
+    def shift_mm(self, points_mm: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
+        """Return how far the anatomy that the MRI shows at points has moved since.
+
+        Everything else that a scene is asked for is true after this shift.
+        """
+
+
+class StillScene:
+    """Base of the scenes whose anatomy has not moved since the MRI."""
+
+    def shift_mm(self, points_mm: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
+        """Return zeros: nothing has moved."""
+        return np.zeros_like(points_mm)
 
 
 @dataclass(frozen=True, eq=False)
