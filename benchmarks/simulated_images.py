@@ -24,7 +24,14 @@ IMAGES = 40
 SEED = 2
 PICTURE_HEIGHT_PX = 330
 GREY_LEVELS = 24  # speckle hardly compresses: fewer levels keep the pictures small
-QUIET = ImagerSettings(noise_db=-150.0, ring_down_db=-150.0, reverberation=0.0)
+QUIET = ImagerSettings(
+    noise_db=-150.0,
+    ring_down_db=-150.0,
+    clutter_db=-150.0,
+    reverberation=0.0,
+    saturation_db=100.0,
+    coupling_mm=100.0,
+)
 LINEAR = ProbeGeometry.linear(
     38.4, 60.0, 307, 480, beam_count=192, sample_count=512, centre_frequency_mhz=5.0
 )

@@ -8,7 +8,14 @@ from us_recon.simulation.imager import Imager, ImagerSettings
 from us_recon.simulation.phantoms import Phantom
 from us_recon.simulation.scene import on_grid
 
-QUIET = ImagerSettings(noise_db=-150.0, ring_down_db=-150.0, reverberation=0.0)
+QUIET = ImagerSettings(
+    noise_db=-150.0,
+    ring_down_db=-150.0,
+    clutter_db=-150.0,
+    reverberation=0.0,
+    saturation_db=100.0,
+    coupling_mm=100.0,
+)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,14 @@ from us_recon.simulation.imager import Imager, ImagerSettings
 from us_recon.simulation.phantoms import SOFT_PLATE, Phantom
 from us_recon.simulation.scene import Interface, SceneGrid, on_grid
 
-QUIET = ImagerSettings(noise_db=-150.0, ring_down_db=-150.0, reverberation=0.0)
+QUIET = ImagerSettings(
+    noise_db=-150.0,
+    ring_down_db=-150.0,
+    clutter_db=-150.0,
+    reverberation=0.0,
+    saturation_db=100.0,
+    coupling_mm=100.0,
+)
 NO_GAIN = replace(QUIET, tgc_db_cm_mhz=0.0)
 BONE = Interface("bone", 0.6, exponent=4.0, roughness=0.0, patchiness_db=0.0, blocks=True)
 

@@ -65,7 +65,7 @@ def test_both_bones_lie_in_the_limb_with_the_asked_cover() -> None:
     assert limb.depth_mm(mesh.vertices_mm).min() > 2.5
     low, high = mesh.vertices_mm.min(axis=0), mesh.vertices_mm.max(axis=0)
     # The condyles reach 0.05 and the malleolus 0.15 of the end's radius beyond: 4.4 mm.
-    assert high[2] - low[2] == pytest.approx(limb.settings.length_mm + 4.4, abs=3.0)
+    assert high[2] - low[2] == pytest.approx(limb.settings.bone_length_mm + 4.4, abs=3.0)
     # The condyles are the widest part of the upper end: 2 * (0.6 + 0.5) of its radius.
     width = np.ptp(mesh.vertices_mm[mesh.vertices_mm[:, 2] > 92.0], axis=0)[0]
     assert width >= 2.2 * limb.settings.end_radius_mm - 2.0

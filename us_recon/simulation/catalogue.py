@@ -1,12 +1,12 @@
 """The virtual patients by name, each with the sweep and the probes that suit it."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from us_recon.errors import ConfigError, InputError
+from us_recon.errors import InputError
 from us_recon.imaging.probe import ProbeKind
 from us_recon.imaging.volume import Volume
 from us_recon.settings import overridden
@@ -23,10 +23,6 @@ from us_recon.simulation.scene import Scene
 from us_recon.simulation.spine import SpineSettings, VirtualSpine
 
 Loader = Callable[[Path], Volume]
-TRUTH_VALUES = MappingProxyType(
-    {"true": True, "yes": True, "on": True, "1": True}
-    | {"false": False, "no": False, "off": False, "0": False}
-)
 
 
 @dataclass(frozen=True)
@@ -112,35 +108,3 @@ def make_patient(
     """
     kind = patient_kind(name)
     return kind.make(overridden(kind.drawn(seed), values), seed, load)
-
-
-def patient_values(texts: Sequence[str], kind: PatientKind) -> dict[str, Any]:
-    """Return settings written as "name=value", each in the type of its setting.
-
-    Raises:
-        ConfigError: A text without "=", an unknown name, or a value of another type.
-    """
-    known = {item.name: item for item in fields(kind.settings)}
-    values = {}
-    for text in texts:
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if not equals or not name:
-            raise ConfigError(f"patient setting {text!r}; expected name=value, as in scale=1.1")
-        if name not in known:
-            raise ConfigError(f"no patient setting {name!r}; expected one of {', '.join(known)}")
-        values[name] = _parsed(known[name], value)
-    return values
-
-
-def _parsed(item: "Field[Any]", text: str) -> Any:
-    wanted: Any = type(item.default)
-    try:
-        if wanted is bool:
-            return TRUTH_VALUES[text.lower()]
-        if wanted is tuple:
-            return tuple(float(number) for number in text.replace(",", " ").split())
-        return wanted(text)
-    except (KeyError, ValueError) as error:
-        expected = {bool: "true or false", int: "a whole number", float: "a number"}
-        what = expected.get(wanted, "numbers")
-        raise ConfigError(f"patient setting {item.name} is {text!r}; expected {what}") from error

@@ -98,7 +98,7 @@ class ScanningCell:
         self.settings = settings or CellSettings()
         self.seed = seed
         self._probe = probe
-        self._imager_settings = imager or ImagerSettings()
+        self.imager_settings = imager or ImagerSettings()
         place = random_rigid(
             self.settings.patient_shift_mm, self.settings.patient_turn_deg, self._rng(1)
         )
@@ -159,7 +159,7 @@ class ScanningCell:
     @cached_property
     def imager(self) -> Imager:
         """The scanner."""
-        return Imager(self.grid, self.geometry, self._imager_settings, self._probe.beam, self.seed)
+        return Imager(self.grid, self.geometry, self.imager_settings, self._probe.beam, self.seed)
 
     @cached_property
     def mri(self) -> Volume:
@@ -181,8 +181,9 @@ class ScanningCell:
         return about @ error @ invert_rigid(about) @ self.T_world_mri
 
     def in_world(self, points_mri_mm: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
-        """Return where points of the MRI's anatomy lie in the world."""
-        return transform_points(self.T_world_mri, points_mri_mm)
+        """Return where what the MRI shows at points lies in the world, after any shift."""
+        now_mm = points_mri_mm + self.scene.shift_mm(points_mri_mm)
+        return transform_points(self.T_world_mri, now_mm)
 
     def targets_mm(self, count: int = 20) -> Float64[np.ndarray, "count 3"]:
         """Return random points of the imaged region in `mri`, to measure a registration by."""
@@ -268,6 +269,7 @@ def make_cell(
     sweep: SweepSettings | None = None,
     tracker: TrackerSettings | None = None,
     settings: CellSettings | None = None,
+    imager: ImagerSettings | None = None,
     patient: Mapping[str, Any] | None = None,
     load: Loader | None = None,
 ) -> ScanningCell:
@@ -280,6 +282,7 @@ def make_cell(
         sweep: Sweep; the scene's own unless told.
         tracker: Tracker.
         settings: Timing and place.
+        imager: Settings of the scanner.
         patient: Settings of the patient that are given instead of drawn.
         load: Reads the user's volume, for the patient that is made from one.
 
@@ -296,5 +299,6 @@ def make_cell(
         sweep or kind.sweep,
         tracker,
         settings,
+        imager,
         seed=seed,
     )

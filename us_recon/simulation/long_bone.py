@@ -36,7 +36,7 @@ SEEN_MM = 62.0  # depth of the part that can be scanned
 class LongBoneSettings:
     """One member of the family of limbs."""
 
-    length_mm: float = setting(
+    bone_length_mm: float = setting(
         220.0, "Length of the bones.", unit="mm", minimum=120.0, maximum=400.0
     )
     radius_mm: float = setting(
@@ -104,7 +104,7 @@ class VirtualLongBone(StillScene):
         settings = self.settings
         return Shaft(
             centre_mm=(0.0, 0.0),
-            half_length_mm=settings.length_mm / 2.0,
+            half_length_mm=settings.bone_length_mm / 2.0,
             radius_mm=settings.radius_mm,
             end_radius_mm=settings.end_radius_mm,
             crest=settings.crest,
@@ -119,7 +119,7 @@ class VirtualLongBone(StillScene):
         aside = settings.end_radius_mm + 0.9 * settings.radius_mm
         return Shaft(
             centre_mm=(aside, -0.7 * settings.radius_mm),
-            half_length_mm=0.46 * settings.length_mm,
+            half_length_mm=0.46 * settings.bone_length_mm,
             radius_mm=0.48 * settings.radius_mm,
             end_radius_mm=0.75 * settings.radius_mm,
             crest=0.5 * settings.crest,
@@ -129,9 +129,9 @@ class VirtualLongBone(StillScene):
     @cached_property
     def bounds_mm(self) -> tuple[Float64[np.ndarray, "3"], Float64[np.ndarray, "3"]]:
         """The front of the limb over the bones' whole length."""
-        heights = np.linspace(-0.5, 0.5, 41, dtype=np.float32) * self.settings.length_mm
+        heights = np.linspace(-0.5, 0.5, 41, dtype=np.float32) * self.settings.bone_length_mm
         front = self._front_mm(heights.astype(np.float32))
-        half = self.settings.length_mm / 2.0 + 6.0
+        half = self.settings.bone_length_mm / 2.0 + 6.0
         return (
             np.array([LIMB_ASIDE_MM - 50.0, float(front.min()) - SEEN_MM, -half]),
             np.array([LIMB_ASIDE_MM + 50.0, float(front.max()) + 6.0, half]),
@@ -158,7 +158,7 @@ class VirtualLongBone(StillScene):
     def depth_mm(self, points_mm: Float32[np.ndarray, "n 3"]) -> Float32[np.ndarray, " n"]:
         """Return the depth below the skin of a limb that is round and wider above."""
         x, y, z = points_mm.T
-        along = z / np.float32(self.settings.length_mm)
+        along = z / np.float32(self.settings.bone_length_mm)
         radius = np.float32(self.settings.limb_radius_mm) * (1.0 + 0.15 * along)
         centre = self._front_mm(z) - radius
         wave = 0.5 * smooth_noise(points_mm, 35.0, self.seed + 11)
