@@ -1,0 +1,146 @@
+"""Registration of simulated brains by all methods, from starts up to 30 mm and 20 degrees off.
+
+python -m benchmarks.brain_registration [--fast] [--dev] [--pictures FOLDER]
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from benchmarks.arguments import parse_run
+from benchmarks.cases import Case, column, median, of, share, write_cases
+from benchmarks.measure import measured
+from benchmarks.registration_methods import REGISTRATION_METHODS, RegistrationMethod
+from benchmarks.sets import BRAIN_REG, RegistrationCase
+from benchmarks.tables import write_table
+from us_recon.geometry.rigid import Matrix4, transform_points
+
+SUCCESS_MM = 3.0
+OFFSETS_MM = ((0.0, 10.0), (10.0, 20.0), (20.0, 30.0))
+FAST_PATIENTS = 4
+
+NOTE = """
+Set {name}, version {version}: {count} brains under random craniotomies (seeds {first} to {last}),
+one fan sweep each with a linear, convex or phased probe in turn, tracked with noise and a
+calibration error. The start is up to {mm:g} mm and {deg:g} degrees off in the middle of the images.
+Error: mean over targets in the imaged region; a success is within {success:g} mm. `accepted` is the
+method's own judgement, "-" for methods that have none; `wrong` are those accepted that are no
+success. The last columns are the successes by how far the start was shifted.
+
+- `LC2, search`: `MriRegistration` at its defaults, which search 6 mm and 6 degrees; `LC2, local`
+  refines the start alone.
+- `LC2 with Nelder-Mead`: the same score on the same frames, without derivatives, {evaluations}
+  evaluations from a simplex of {step:g} mm and degrees.
+- `mutual information`: Mattes' of SimpleITK between the compounded sweep and the MRI, over three
+  resolutions, gradient descent.
+
+The virtual brain is its own MRI's template, without brain shift: no accuracy to expect of a
+patient. CPU: one thread, preparation of the MRI included. Memory: peak above what was resident.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Register all patients by all methods and write the table."""
+    from benchmarks.registration_methods import NELDER_MEAD_EVALUATIONS, NELDER_MEAD_STEP
+
+    run = parse_run(__doc__, arguments)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    seeds = run.seeds(BRAIN_REG, FAST_PATIENTS)
+    cases: list[Case] = []
+    for seed in seeds:
+        patient = BRAIN_REG.case(seed)
+        for name, method in REGISTRATION_METHODS.items():
+            cases.append({"seed": seed, "method": name, **tried(method, patient)})
+            print(cases[-1], flush=True)
+    write_cases("brain_reg", cases, run.results)
+    note = NOTE.format(
+        name=BRAIN_REG.name, version=BRAIN_REG.version, count=len(seeds), first=seeds[0],
+        last=seeds[-1], mm=BRAIN_REG.reach_mm, deg=BRAIN_REG.reach_deg, success=SUCCESS_MM,
+        evaluations=NELDER_MEAD_EVALUATIONS, step=NELDER_MEAD_STEP,
+    )  # fmt: skip
+    rows = [row(name, of(cases, method=name)) for name in REGISTRATION_METHODS]
+    write_table("brain_reg", rows, note, run.results)
+    if run.pictures is not None:
+        draw(cases, run.pictures / "brain_reg.png")
+
+
+def tried(method: RegistrationMethod, patient: RegistrationCase) -> Case:
+    """Return the figures of one method on one patient."""
+    result = measured(lambda: method(patient.frames, patient.mri, patient.T_world_mri_start))
+    accepted = result.value.accepted
+    return {
+        "start mm": patient.start_mm,
+        "start deg": patient.start_deg,
+        "before mm": target_error_mm(patient, patient.T_world_mri_start),
+        "after mm": target_error_mm(patient, result.value.T_world_mri),
+        "accepted": "-" if accepted is None else accepted,
+        "CPU s": result.cpu_s,
+        "peak MiB": result.peak_mib,
+    }
+
+
+def target_error_mm(patient: RegistrationCase, T_world_mri: Matrix4) -> float:
+    """Return the mean distance of the targets from their true places."""
+    targets = patient.targets_mri_mm
+    off = transform_points(T_world_mri, targets) - transform_points(patient.T_world_mri, targets)
+    return float(np.linalg.norm(off, axis=1).mean())
+
+
+def row(method: str, cases: Sequence[Case]) -> dict[str, object]:
+    """Return a method's figures over all patients."""
+    after, start = column(cases, "after mm"), column(cases, "start mm")
+    success = after <= SUCCESS_MM
+    judged = [case for case in cases if case["accepted"] != "-"]
+    wrong = [
+        case for case in of(judged, accepted=True) if float(str(case["after mm"])) > SUCCESS_MM
+    ]
+    return {
+        "method": method,
+        "patients": len(cases),
+        "success": share(success),
+        "median of successes mm": float(np.median(after[success])) if success.any() else "-",
+        "median mm": float(np.median(after)),
+        "accepted": share(column(judged, "accepted")) if judged else "-",
+        "wrong": len(wrong) if judged else "-",
+        "CPU s": median(cases, "CPU s"),
+        "peak MiB": median(cases, "peak MiB"),
+        **{
+            f"{low:g} to {high:g} mm": share(success[(start >= low) & (start < high)])
+            for low, high in OFFSETS_MM
+        },
+    }
+
+
+def draw(cases: Sequence[Case], path: Path) -> None:
+    """Write the share of successes against how far the start was off."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.0, 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    middles = [0.5 * (low + high) for low, high in OFFSETS_MM]
+    for name, marker in zip(REGISTRATION_METHODS, "osd^v", strict=True):
+        mine = of(cases, method=name)
+        start, success = column(mine, "start mm"), column(mine, "after mm") <= SUCCESS_MM
+        shares = [
+            100.0 * float(np.mean(inside)) if len(inside) else np.nan
+            for inside in (success[(start >= low) & (start < high)] for low, high in OFFSETS_MM)
+        ]
+        axes.plot(middles, shares, marker=marker, label=name)
+    axes.set(
+        xlabel="start off by, mm (bins of 10)",
+        ylabel=f"within {SUCCESS_MM:g} mm, %",
+        xlim=(0.0, OFFSETS_MM[-1][1]),
+        ylim=(-3.0, 103.0),
+    )
+    axes.grid(alpha=0.3)
+    axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""A true surface and what a sweep could see of it, prepared once to score many meshes."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from us_recon.evaluation.mesh_metrics import SAMPLES, DistanceStatistics, MeshScore
+from us_recon.evaluation.surfaces import SurfaceQuery, sample_surface, triangle_normals
+from us_recon.evaluation.visibility import View, visible_points
+from us_recon.occupancy.mesh import Mesh
+
+
+class TrueSurface:
+    """Gives the same scores as `score_mesh`, but looks up only once what the views could see."""
+
+    def __init__(self, truth: Mesh, views: Iterable[View]) -> None:
+        self._query = SurfaceQuery(truth)
+        self._points, triangle = sample_surface(truth, SAMPLES)
+        normals = triangle_normals(truth)[triangle]
+        self._visible = visible_points(self._query, self._points, normals, views)
+        if not self._visible.any():
+            raise SystemExit("no view sees any of the truth; are both in the same frame?")
+
+    def scores(self, mesh: Mesh) -> tuple[MeshScore, MeshScore]:
+        """Return the score against the visible part of the truth, and against all of it.
+
+        All of the reconstruction is measured, wherever it lies: what it makes up where nothing
+        could be seen counts as its error in both scores.
+        """
+        share = float(self._visible.mean())
+        if mesh.is_empty:
+            return MeshScore(None, 0.0, None, share), MeshScore(None, 0.0, None, None)
+        points, _ = sample_surface(mesh, SAMPLES)
+        to_truth = DistanceStatistics.of(self._query.distances_mm(points))
+        back_mm = SurfaceQuery(mesh).distances_mm(self._points)
+        seen, every = (DistanceStatistics.of(d) for d in (back_mm[self._visible], back_mm))
+        return MeshScore(to_truth, 1.0, seen, share), MeshScore(to_truth, 1.0, every, None)
+
+
+def distances(score: MeshScore) -> dict[str, float]:
+    """Return a score's figures; a mesh without triangles is infinitely far and covers nothing."""
+    to_truth, back = score.to_truth, score.to_reconstruction
+    chamfer_mm, hd95_mm = score.chamfer_mm, score.hd95_mm
+    if to_truth is None or back is None or chamfer_mm is None or hd95_mm is None:
+        return {
+            "Chamfer mm": np.inf,
+            "HD95 mm": np.inf,
+            "median mm": np.inf,
+            "p95 mm": np.inf,
+            "truth to mesh mm": np.inf,
+            "complete 2 mm": 0.0,
+        }
+    return {
+        "Chamfer mm": chamfer_mm,
+        "HD95 mm": hd95_mm,
+        "median mm": to_truth.median_mm,
+        "p95 mm": to_truth.p95_mm,
+        "truth to mesh mm": back.mean_mm,
+        "complete 2 mm": score.completeness(2),
+    }
