@@ -66,7 +66,7 @@ class LongBoneSettings:
         rng = np.random.default_rng([seed, 10])
         radius = float(rng.uniform(10.5, 13.5))
         return cls(
-            length_mm=float(rng.uniform(205.0, 235.0)),
+            bone_length_mm=float(rng.uniform(205.0, 235.0)),
             radius_mm=radius,
             end_radius_mm=radius * float(rng.uniform(1.7, 2.0)),
             crest=float(rng.uniform(0.3, 0.6)),
