@@ -1,29 +1,23 @@
 """Speed of the virtual scanner, its physics against what was asked, and pictures to look at.
 
-python -m benchmarks.simulated_images [--pictures docs/images]
+python -m benchmarks.simulated_images [--fast] [--pictures docs/images]
 """
 
-import argparse
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 
+from benchmarks.arguments import parse_run
 from benchmarks.tables import write_table
-<<<<<<< HEAD
-from us_recon.imaging.probe import ProbeGeometry, ProbeKind
-from us_recon.simulation.catalogue import PATIENTS
-=======
 from us_recon.imaging.probe import ProbeKind
-from us_recon.simulation.catalogue import DEFAULT_SWEEPS, SCENES
->>>>>>> scanner
+from us_recon.pipeline.threads import use_one_thread
+from us_recon.simulation.catalogue import PATIENTS, make_patient
 from us_recon.simulation.cell import ScanningCell, make_cell
 from us_recon.simulation.imager import Imager, ImagerSettings
 from us_recon.simulation.phantoms import SOFT_PLATE, Phantom
-from us_recon.simulation.probes import probe_for
 from us_recon.simulation.scene import on_grid
 from us_recon.simulation.testbench import (
     BONE,
@@ -52,53 +46,54 @@ ALL_ON = ImagerSettings(
 
 def main() -> None:
     """Measure, write both tables and, where asked, the pictures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=Path, default=None, help="folder of the pictures")
-    pictures = parser.parse_args().pictures
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    run = parse_run(__doc__)
+    use_one_thread()
+    images = 5 if run.fast else IMAGES
     rows = []
     for scene in PATIENTS:
         strips = []
         for probe in ProbeKind:
             cell = make_cell(scene, probe.value, SEED)
-            rows.append(speed_row(cell, scene, probe.value, "default"))
+            rows.append(speed_row(cell, scene, probe.value, "default", images))
             strips.append(picture(cell))
-            rows.append(speed_row(all_on(scene, probe), scene, probe.value, "all on"))
-        if pictures:
-            write_picture(pictures / f"simulated_{scene}.png", np.hstack(strips))
+            rows.append(speed_row(all_on(scene, probe), scene, probe.value, "all on", images))
+        if run.pictures:
+            write_picture(run.pictures / f"simulated_{scene}.png", np.hstack(strips))
     note = (
-        f"One image of 192 beams x 512 samples with scan conversion, {IMAGES} images of one sweep "
+        f"One image of 192 beams x 512 samples with scan conversion, {images} images of one sweep "
         "each, CPU time on one thread (NumPy, SciPy, torch and OpenCV at one). The grid of the "
         "patient is made once per cell. With all effects on, the face also compresses the tissue by "
         "3 mm, amplifier, gain and sliders are set, and what blocks leaves a dirty shadow as gas "
         "does. Asked for: at most 60 ms."
     )
-    write_table("simulated_images", rows, note)
+    write_table("simulated_images", rows, note, run.results)
     write_table(
         "simulated_physics",
         physics_rows(),
         "What the virtual scanner was told, and what its images say. Nothing was fitted: the "
         "figures follow from the settings and the tissue table.",
+        run.results,
     )
 
 
 def all_on(scene: str, probe: ProbeKind) -> ScanningCell:
     """Return a cell with every effect on: its bone is given the dirty shadow of gas too."""
-    patient = SCENES[scene](SEED)
-    sweep = replace(DEFAULT_SWEEPS[scene], press_mm=ALL_ON.compression_mm)
-    cell = ScanningCell(patient, probe_for(scene, probe), sweep, imager=ALL_ON, seed=SEED)
+    patient, kind = make_patient(scene, SEED), PATIENTS[scene]
+    sweep = replace(kind.sweep, press_mm=ALL_ON.compression_mm)
+    cell = ScanningCell(patient, kind.probe(probe), sweep, imager=ALL_ON, seed=SEED)
     dirty = [replace(each, haze_db=0.0) if each.blocks else each for each in patient.interfaces]
     cell.__dict__["grid"] = replace(cell.grid, interfaces=tuple(dirty))
     return cell
 
 
-def speed_row(cell: ScanningCell, scene: str, probe: str, effects: str) -> dict[str, object]:
+def speed_row(
+    cell: ScanningCell, scene: str, probe: str, effects: str, images: int
+) -> dict[str, object]:
     """Return the time per image of one cell."""
     started = time.process_time()
     imager = cell.imager
     preparing_s = time.process_time() - started
-    numbers = np.linspace(0, cell.image_count - 1, IMAGES).astype(int)
+    numbers = np.linspace(0, cell.image_count - 1, images).astype(int)
     poses = cell.trajectory.poses(cell.image_times_s[numbers])
     imager.image(poses[0])
     times_ms = []
