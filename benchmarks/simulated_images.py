@@ -65,9 +65,9 @@ def main() -> None:
     note = (
         f"One image of 192 beams x 512 samples with scan conversion, {IMAGES} images of one sweep "
         "each, CPU time on one thread (NumPy, SciPy, torch and OpenCV at one). The grid of the "
-        "patient is made once per cell. With all effects on, the face also compresses the tissue by "
-        "3 mm, amplifier, gain and sliders are set, and what blocks leaves a dirty shadow as gas "
-        "does. Asked for: at most 60 ms."
+        "patient is made once per cell. With all effects on, the face also compresses the tissue "
+        "by 3 mm, amplifier, gain and sliders are set, and what blocks leaves a dirty shadow as "
+        "gas does. Asked for: at most 60 ms."
     )
     write_table("simulated_images", rows, note)
     write_table(
@@ -144,7 +144,9 @@ def artefact_rows() -> list[dict[str, object]]:
         np.median(level[:, samples(12.0 * n - 0.5, 12.0 * n + 0.5)].max(axis=1)) for n in (1, 2, 3)
     ]
     # The face (0.5) and the plate (0.6) take part once more: 20 log10(0.3).
-    rows = [row(f"repeat {n} after {n - 1}, dB", -10.46, lines[n] - lines[n - 1]) for n in (1, 2)]
+    rows = [
+        row(f"bone's echo {n + 1} after {n}, dB", -10.46, lines[n] - lines[n - 1]) for n in (1, 2)
+    ]
     gas = Imager(
         plate(plate=GAS, plate_depth_mm=20.0, plate_tissue="air", **clear), LINEAR, NO_GAIN
     )
