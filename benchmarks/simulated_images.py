@@ -1,71 +1,99 @@
 """Speed of the virtual scanner, its physics against what was asked, and pictures to look at.
 
-python -m benchmarks.simulated_images [--pictures docs/images]
+python -m benchmarks.simulated_images [--fast] [--pictures docs/images]
 """
 
-import argparse
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 
+from benchmarks.arguments import parse_run
 from benchmarks.tables import write_table
-from us_recon.imaging.probe import ProbeGeometry, ProbeKind
-from us_recon.simulation.catalogue import SCENES
+from us_recon.imaging.probe import ProbeKind
+from us_recon.pipeline.threads import use_one_thread
+from us_recon.simulation.catalogue import PATIENTS, make_patient
 from us_recon.simulation.cell import ScanningCell, make_cell
 from us_recon.simulation.imager import Imager, ImagerSettings
-from us_recon.simulation.phantoms import Phantom
-from us_recon.simulation.scene import Interface, on_grid
+from us_recon.simulation.phantoms import SOFT_PLATE, Phantom
+from us_recon.simulation.scene import on_grid
+from us_recon.simulation.testbench import (
+    BONE,
+    GAS,
+    LINEAR,
+    NO_GAIN,
+    QUIET,
+    mean_db,
+    plate,
+    samples,
+    several_views,
+)
 
 IMAGES = 40
+VIEWS = 8
 SEED = 2
 PICTURE_HEIGHT_PX = 330
 GREY_LEVELS = 24  # speckle hardly compresses: fewer levels keep the pictures small
-QUIET = ImagerSettings(noise_db=-150.0, ring_down_db=-150.0, reverberation=0.0)
-LINEAR = ProbeGeometry.linear(
-    38.4, 60.0, 307, 480, beam_count=192, sample_count=512, centre_frequency_mhz=5.0
+ALL_ON = ImagerSettings(
+    compression_mm=3.0,
+    gain_db=2.0,
+    tgc_sliders_db=(-2.0, 0.0, 1.0, 0.0, 0.0, 2.0, 2.0, 3.0),
+    saturation_db=-3.0,
 )
 
 
 def main() -> None:
     """Measure, write both tables and, where asked, the pictures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=Path, default=None, help="folder of the pictures")
-    pictures = parser.parse_args().pictures
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    run = parse_run(__doc__)
+    use_one_thread()
+    images = 5 if run.fast else IMAGES
     rows = []
-    for scene in SCENES:
+    for scene in PATIENTS:
         strips = []
         for probe in ProbeKind:
             cell = make_cell(scene, probe.value, SEED)
-            rows.append(speed_row(cell, scene, probe.value))
+            rows.append(speed_row(cell, scene, probe.value, "default", images))
             strips.append(picture(cell))
-        if pictures:
-            write_picture(pictures / f"simulated_{scene}.png", np.hstack(strips))
+            rows.append(speed_row(all_on(scene, probe), scene, probe.value, "all on", images))
+        if run.pictures:
+            write_picture(run.pictures / f"simulated_{scene}.png", np.hstack(strips))
     note = (
-        f"One image of 192 beams x 512 samples with scan conversion, {IMAGES} images of one sweep "
+        f"One image of 192 beams x 512 samples with scan conversion, {images} images of one sweep "
         "each, CPU time on one thread (NumPy, SciPy, torch and OpenCV at one). The grid of the "
-        "patient is made once per cell. Asked for: at most 60 ms."
+        "patient is made once per cell. With all effects on, the face also compresses the tissue by "
+        "3 mm, amplifier, gain and sliders are set, and what blocks leaves a dirty shadow as gas "
+        "does. Asked for: at most 60 ms."
     )
-    write_table("simulated_images", rows, note)
+    write_table("simulated_images", rows, note, run.results)
     write_table(
         "simulated_physics",
         physics_rows(),
         "What the virtual scanner was told, and what its images say. Nothing was fitted: the "
         "figures follow from the settings and the tissue table.",
+        run.results,
     )
 
 
-def speed_row(cell: ScanningCell, scene: str, probe: str) -> dict[str, object]:
+def all_on(scene: str, probe: ProbeKind) -> ScanningCell:
+    """Return a cell with every effect on: its bone is given the dirty shadow of gas too."""
+    patient, kind = make_patient(scene, SEED), PATIENTS[scene]
+    sweep = replace(kind.sweep, press_mm=ALL_ON.compression_mm)
+    cell = ScanningCell(patient, kind.probe(probe), sweep, imager=ALL_ON, seed=SEED)
+    dirty = [replace(each, haze_db=0.0) if each.blocks else each for each in patient.interfaces]
+    cell.__dict__["grid"] = replace(cell.grid, interfaces=tuple(dirty))
+    return cell
+
+
+def speed_row(
+    cell: ScanningCell, scene: str, probe: str, effects: str, images: int
+) -> dict[str, object]:
     """Return the time per image of one cell."""
     started = time.process_time()
     imager = cell.imager
     preparing_s = time.process_time() - started
-    numbers = np.linspace(0, cell.image_count - 1, IMAGES).astype(int)
+    numbers = np.linspace(0, cell.image_count - 1, images).astype(int)
     poses = cell.trajectory.poses(cell.image_times_s[numbers])
     imager.image(poses[0])
     times_ms = []
@@ -76,6 +104,7 @@ def speed_row(cell: ScanningCell, scene: str, probe: str) -> dict[str, object]:
     return {
         "scene": scene,
         "probe": probe,
+        "effects": effects,
         "pixels": f"{cell.geometry.width_px}x{cell.geometry.height_px}",
         "median ms": float(np.median(times_ms)),
         "fastest ms": float(np.min(times_ms)),
@@ -87,25 +116,71 @@ def speed_row(cell: ScanningCell, scene: str, probe: str) -> dict[str, object]:
 
 def physics_rows() -> list[dict[str, object]]:
     """Return what was asked of the scanner beside what it does."""
-    uniform = views(Imager(on_grid(Phantom(), 5.0, 2.0), LINEAR, QUIET, seed=3))
-    part = uniform[..., 100:400]
-    part = part / np.sqrt((part**2).mean(axis=(0, 1)))
-    rows = [row("speckle SNR (Rayleigh)", 1.913, part.mean() / part.std())]
-    no_gain = replace(QUIET, tgc_db_cm_mhz=0.0)
+    uniform = several_views(Imager(plate(2.0), LINEAR, QUIET, seed=3), VIEWS)[:, 8:-8, 100:400]
+    uniform = uniform / np.sqrt((uniform**2).mean(axis=(0, 1)))
+    rows = [row("speckle SNR (Rayleigh)", 1.913, uniform.mean() / uniform.std())]
     for asked in (0.3, 0.5, 0.7):
-        lossy = views(Imager(on_grid(Phantom(asked), 5.0, 2.0), LINEAR, no_gain))
-        level_db = 10.0 * np.log10((lossy**2).mean(axis=(0, 1)))
+        lossy = plate(2.0, attenuation_db_cm_mhz=asked)
+        views = several_views(Imager(lossy, LINEAR, NO_GAIN), VIEWS)[:, 8:-8]
+        level_db = 10.0 * np.log10((views**2).mean(axis=(0, 1)))
         depth_cm = LINEAR.sample_depths_mm / 10.0
         slope = np.polyfit(depth_cm[50:460], level_db[50:460], 1)[0]
         rows.append(row("attenuation, dB/cm/MHz", asked, -slope / 10.0))
     rows += [width_row(depth_mm) for depth_mm in (15.0, 30.0, 50.0)]
-    bone = Interface("bone", 0.6, roughness=0.0, patchiness_db=0.0, blocks=True)
-    phantom = Phantom(0.6, plate=bone, plate_thickness_mm=4.0)
-    behind = views(Imager(on_grid(phantom, 5.0), LINEAR, QUIET))[..., 300:]
-    contrast_db = -10.0 * np.log10((behind**2).mean())
+    shadow = plate(plate=BONE, plate_thickness_mm=4.0, attenuation_db_cm_mhz=0.6)
+    behind = several_views(Imager(shadow, LINEAR, QUIET), VIEWS)[:, 8:-8, 300:]
     # 4 mm of 6.9 dB/cm/MHz at 5 MHz, there and back, less that of tissue, and two faces.
-    rows.append(row("shadow of 4 mm bone, dB", 27.6 - 2.4 + 2 * 3.88, contrast_db))
-    return rows
+    rows.append(row("shadow of 4 mm bone, dB", 27.6 - 2.4 + 2 * 3.88, -mean_db(behind)))
+    return [*rows, *artefact_rows()]
+
+
+def artefact_rows() -> list[dict[str, object]]:
+    """Return the levels and places of artefacts, asked and measured."""
+    clear = {"backscatter_db": -80.0, "attenuation_db_cm_mhz": 0.0}
+    ringing = replace(NO_GAIN, reverberation=0.5)
+    bone = Imager(plate(plate=BONE, plate_depth_mm=12.0, **clear), LINEAR, ringing)
+    level = bone.beams_db(np.eye(4))[60:130]
+    lines = [
+        np.median(level[:, samples(12.0 * n - 0.5, 12.0 * n + 0.5)].max(axis=1)) for n in (1, 2, 3)
+    ]
+    # The face (0.5) and the plate (0.6) take part once more: 20 log10(0.3).
+    rows = [row(f"repeat {n} after {n - 1}, dB", -10.46, lines[n] - lines[n - 1]) for n in (1, 2)]
+    gas = Imager(
+        plate(plate=GAS, plate_depth_mm=20.0, plate_tissue="air", **clear), LINEAR, NO_GAIN
+    )
+    haze = several_views(gas, VIEWS)[:, 8:-8]
+    fall = mean_db(haze[..., samples(44.5, 45.5)]) - mean_db(haze[..., samples(24.5, 25.5)])
+    rows.append(row("haze behind gas, dB/cm", -10.0, fall / 2.0))
+    fog = Imager(plate(2.0, **clear), LINEAR, replace(NO_GAIN, clutter_db=-5.0, clutter_mm=5.0))
+    near = several_views(fog, VIEWS)[:, 8:-8]
+    # 8.69 dB per 5 mm.
+    rows.append(row("clutter at 3 mm, dB", -10.21, mean_db(near[..., samples(2.5, 3.5)])))
+    rows.append(row("clutter at 15 mm, dB", -31.06, mean_db(near[..., samples(14.5, 15.5)])))
+    pressed = replace(QUIET, compression_mm=5.0, compression_depth_mm=30.0)
+    scene = plate(plate=replace(SOFT_PLATE, reflectivity=0.3))
+    place = np.argmax(Imager(scene, LINEAR, pressed).beams_db(np.eye(4))[96])
+    # y - 5 exp(-y / 30) = 25.
+    rows.append(row("plate at 25 mm, pressed, mm", 27.03, float(place) * LINEAR.sample_step_mm))
+    return [*rows, half_contact_row()]
+
+
+def half_contact_row() -> dict[str, object]:
+    """Return the loss of a beam that has half of its aperture in contact, there and back."""
+    angle = np.radians(10.0)
+    T = np.eye(4)
+    T[:2, :2] = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
+    T[1, 3] = -19.2 * np.sin(angle)
+    scene = plate(2.0, attenuation_db_cm_mhz=0.0)
+    level_db = []
+    for settings in (NO_GAIN, replace(NO_GAIN, coupling_mm=3.0)):
+        imager = Imager(scene, LINEAR, settings)
+        views = []
+        for z_mm in np.linspace(-30.0, 30.0, 25):
+            T[2, 3] = z_mm
+            # The gap is 3 mm at x = -1.92, between beams 85 and 86.
+            views.append(np.abs(imager.echo_signal(T)[84:88, samples(23.0, 27.0)]))
+        level_db.append(mean_db(np.stack(views)))
+    return row("half of the aperture lifted, dB", -12.04, level_db[1] - level_db[0])
 
 
 def width_row(depth_mm: float) -> dict[str, object]:
@@ -125,16 +200,6 @@ def width_row(depth_mm: float) -> dict[str, object]:
     width = 2.0 * (beyond - 1 + (before - 0.5) / (before - after)) * 0.2 / np.sqrt(2.0)
     asked = float(imager.beam.lateral_fwhm_mm(np.array([depth_mm]))[0])
     return row(f"lateral width at {depth_mm:.0f} mm, mm", asked, width)
-
-
-def views(imager: Imager, count: int = 8) -> np.ndarray:
-    """Return envelopes of independent speckle."""
-    found = []
-    for number in range(count):
-        T = np.eye(4)
-        T[2, 3] = 6.0 * number - 20.0
-        found.append(10.0 ** (imager.beams_db(T)[8:-8] / 20.0))
-    return np.stack(found)
 
 
 def row(quantity: str, asked: float, measured: float) -> dict[str, object]:

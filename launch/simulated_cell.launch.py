@@ -2,6 +2,7 @@
 
 ros2 launch us_recon simulated_cell.launch.py scene:=spine
 ros2 launch us_recon simulated_cell.launch.py scene:=brain mri_file:=t1.nii.gz
+ros2 launch us_recon simulated_cell.launch.py scene:=liver options:="sweep=fan gain_db=6"
 """
 
 from launch import LaunchDescription
@@ -13,8 +14,9 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 CELL = {
-    "scene": ("spine", "Virtual patient: spine or brain."),
+    "scene": ("spine", "Virtual patient: spine, brain, long_bone, liver or volume."),
     "probe": ("convex", "Virtual probe: linear, convex or phased."),
+    "options": ("", "Settings of sweep, tracker, scanner and patient: 'sweep=fan gain_db=6'."),
     "seed": ("0", "Seed of patient, speckle and tracking noise."),
     "truth_dir": ("", "Folder that gets the true mesh, transforms and MRI; empty writes none."),
     "loop": ("false", "Start the sweep again when it ends."),

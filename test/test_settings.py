@@ -3,7 +3,7 @@ from dataclasses import dataclass
 import pytest
 
 from us_recon.errors import ConfigError
-from us_recon.settings import from_mapping, setting
+from us_recon.settings import from_mapping, setting, value_from_text
 
 
 @dataclass(frozen=True)
@@ -39,3 +39,31 @@ def test_values_replace_defaults_and_integers_serve_as_floats() -> None:
 def test_bad_values_are_refused_with_their_reason(values: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         from_mapping(Example, values)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("spacing_mm", "2", 2.0),
+        ("count", "7", 7),
+        ("method", "log_odds", "log_odds"),
+        ("on", "No", False),
+        ("place_mm", "1, 2.5 3", (1.0, 2.5, 3.0)),
+    ],
+)
+def test_text_is_read_in_the_type_of_its_field(name: str, text: str, value: object) -> None:
+    found = value_from_text(Example.__dataclass_fields__[name], text)
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("on", "maybe", "on is 'maybe'; expected true or false"),
+        ("count", "1.5", "expected a whole number"),
+        ("place_mm", "1 a", "expected numbers"),
+    ],
+)
+def test_text_of_another_type_is_refused(name: str, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        value_from_text(Example.__dataclass_fields__[name], text)

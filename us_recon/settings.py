@@ -15,6 +15,7 @@ from us_recon.errors import ConfigError
 T = TypeVar("T")
 Value = bool | int | float | str | tuple[float, ...]
 
+_TRUTH_VALUES = {"true": True, "yes": True, "false": False, "no": False}
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -116,6 +117,26 @@ def _numbers(name: str, length: int, value: Any) -> tuple[float, ...]:
     if len(numbers) != length or not all(map(math.isfinite, numbers)):
         raise ConfigError(f"{name} is {value!r}; expected {length} finite numbers")
     return numbers
+
+
+def value_from_text(item: Field[Any], text: str) -> Any:
+    """Return a value written as text in the type of its field; `checked` looks at its range.
+
+    Raises:
+        ConfigError: The text says nothing of that type.
+    """
+    wanted: Any = type(item.default)
+    try:
+        if wanted is bool:
+            return _TRUTH_VALUES[text.lower()]
+        if wanted is tuple:
+            return tuple(float(number) for number in text.replace(",", " ").split())
+        return wanted(text)
+    except (KeyError, ValueError) as error:
+        what = {bool: "true or false", int: "a whole number", float: "a number"}
+        raise ConfigError(
+            f"{item.name} is {text!r}; expected {what.get(wanted, 'numbers')}"
+        ) from error
 
 
 def overridden(settings: T, values: Mapping[str, Any]) -> T:

@@ -4,18 +4,15 @@ import numpy as np
 import pytest
 
 from us_recon.imaging.probe import ProbeGeometry
-from us_recon.simulation.imager import Imager, ImagerSettings
+from us_recon.simulation.imager import Imager
 from us_recon.simulation.phantoms import Phantom
 from us_recon.simulation.scene import on_grid
-
-QUIET = ImagerSettings(noise_db=-150.0, ring_down_db=-150.0, reverberation=0.0)
+from us_recon.simulation.testbench import LINEAR, QUIET
 
 
 @pytest.fixture(scope="session")
 def linear() -> ProbeGeometry:
-    return ProbeGeometry.linear(
-        38.4, 60.0, 307, 480, beam_count=192, sample_count=512, centre_frequency_mhz=5.0
-    )
+    return LINEAR
 
 
 @pytest.fixture(scope="session")

@@ -215,3 +215,17 @@ def test_simulate_writes_a_bag_with_its_truth(tmp_path: Path) -> None:
     np.testing.assert_array_equal(images[0].image, expected.image)
     assert sum(isinstance(event, LabelEvent) for event in events) == 2
     assert {path.name for path in truth_folder(bag).iterdir()} == TRUTH_FILES
+
+
+def test_simulate_writes_arrays_with_the_truth_beside(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    simulate.add_parser(parser.add_subparsers())
+    arguments = "simulate spine --seed 1 --sweep linear --length-mm 4 --image-rate-hz 1 --grid-mm 3"
+    arguments += " --patient fat_mm=9 --gain-db 3"
+    out = ["--out", str(tmp_path / "scan.npz")]
+    parsed = parser.parse_args([*arguments.split(), *out])
+    assert parsed.run(parsed) == 0
+    assert np.load(tmp_path / "scan.npz")["images"].shape[0] == 1
+    assert {path.name for path in (tmp_path / "scan_truth").iterdir()} == TRUTH_FILES
+    with pytest.raises(InputError, match="exists already"):
+        parsed.run(parsed)

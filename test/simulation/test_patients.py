@@ -10,7 +10,7 @@ from us_recon.occupancy.mesh import Mesh
 from us_recon.simulation import brain as brain_module
 from us_recon.simulation import template
 from us_recon.simulation.brain import BrainSettings, VirtualBrain
-from us_recon.simulation.catalogue import SCENES
+from us_recon.simulation.catalogue import PATIENTS, make_patient
 from us_recon.simulation.scene import Scene, on_grid
 from us_recon.simulation.spine import SpineSettings, VirtualSpine
 from us_recon.simulation.template import TissueMaps
@@ -44,9 +44,9 @@ def brain() -> VirtualBrain:
     return VirtualBrain()
 
 
-@pytest.mark.parametrize("name", sorted(SCENES))
+@pytest.mark.parametrize("name", sorted(PATIENTS))
 def test_scenes_keep_the_protocol(name: str) -> None:
-    scene = SCENES[name](3)
+    scene = make_patient(name, 3)
     assert isinstance(scene, Scene) and scene.name == name
     assert is_rigid(scene.T_scene_approach)
     low, high = scene.bounds_mm

@@ -5,12 +5,12 @@ from us_recon.errors import ConfigError
 from us_recon.geometry.rigid import is_rigid
 from us_recon.imaging.probe import ProbeKind
 from us_recon.simulation.phantoms import Phantom
-from us_recon.simulation.probes import probe_for
+from us_recon.simulation.probes import back_probe
 from us_recon.simulation.robot import SweepSettings, plan_sweep
 from us_recon.simulation.spine import VirtualSpine
 from us_recon.simulation.tracker import TrackerSettings, observe, random_rigid, sample_times_s
 
-GEOMETRY = probe_for("spine", ProbeKind.LINEAR).geometry
+GEOMETRY = back_probe(ProbeKind.LINEAR).geometry
 
 
 def test_linear_sweep_takes_length_over_speed_and_stays_in_contact() -> None:

@@ -25,7 +25,7 @@ from us_recon.geometry.rigid import transform_points
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.io.wire import MM_PER_M
 from us_recon.occupancy.mesh_files import read_mesh
-from us_recon.pipeline.threads import use_one_torch_thread
+from us_recon.pipeline.threads import use_one_thread
 from us_recon.registration.registrar import MriRegistration
 from us_recon.simulation.cell import CellSettings, ScanningCell, make_cell
 from us_recon.simulation.truth import MRI_FILE, write_truth
@@ -76,7 +76,7 @@ def run(parsed: argparse.Namespace) -> int:
         )
     from us_recon.ros.processes import Watcher
 
-    use_one_torch_thread()
+    use_one_thread()
     console = Console()
     out: Path = parsed.out
     started = time.monotonic()

@@ -28,7 +28,7 @@ from us_recon.pipeline.node_settings import (
     RegistrationNodeSettings,
     SourceSettings,
 )
-from us_recon.pipeline.threads import use_one_torch_thread
+from us_recon.pipeline.threads import use_one_thread
 from us_recon.registration.registrar import MriRegistration, RegistrationUpdate
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.settings import overridden
@@ -69,7 +69,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(parsed: argparse.Namespace) -> int:
     """Register and write what came of it."""
-    use_one_torch_thread()
+    use_one_thread()
     console = Console()
     settings, assembler_settings, node, *_ = load_settings(
         parsed.config,

@@ -90,10 +90,17 @@ class RegistrationNodeSettings:
 class CellNodeSettings:
     """The virtual cell that the simulator node plays."""
 
-    scene: str = setting("spine", "Virtual patient.", choices=("spine", "brain"))
+    scene: str = setting(
+        "spine", "Virtual patient; `us-recon simulate --help` names them and their settings."
+    )
     probe: str = setting("convex", "Virtual probe.", choices=("linear", "convex", "phased"))
     seed: int = setting(0, "Seed of patient, speckle and tracking noise.", minimum=0)
     rate: float = setting(1.0, "Speed of the sweep.", minimum=0.05, maximum=20.0)
+    options: str = setting(
+        "",
+        "Settings of sweep, tracker, scanner and patient as `us-recon simulate` knows them, with "
+        "blanks between: sweep=fan noise_mm=0.3 gain_db=6.",
+    )
     image_rate_hz: float = setting(20.0, "Images per second.", unit="Hz", minimum=0.5, maximum=60.0)
     label_every: int = setting(0, "Every how many images a label is sent; 0 sends none.", minimum=0)
     loop: bool = setting(False, "Start the sweep again when it ends.")

@@ -1,12 +1,17 @@
 """How many threads a run takes."""
 
+import cv2
 import torch
+from threadpoolctl import threadpool_limits
 
 
-def use_one_torch_thread() -> None:
-    """Let torch compute in the calling thread alone, for the whole process.
+def use_one_thread() -> None:
+    """Let torch, OpenCV and BLAS compute in the calling thread alone, for the whole process.
 
-    The tensors here are small: a second thread gains little on an idle machine, and where other
-    processes need the cores its waiting costs a search of the registration four times its time.
+    The arrays here are small: a second thread gains little on an idle machine, while its waiting
+    doubles the CPU time of a simulated image, and where other processes need the cores it costs a
+    search of the registration four times its time.
     """
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    threadpool_limits(1)

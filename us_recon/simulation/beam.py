@@ -72,6 +72,24 @@ class Beam:
         """Standard deviation of the echo's Gaussian envelope."""
         return float(self.axial_fwhm_mm / FWHM_PER_SIGMA)
 
+    @property
+    def face_half_width_mm(self) -> float:
+        """Half the width of the array face; a phased array is as wide as its aperture."""
+        if self.geometry.kind == ProbeKind.LINEAR:
+            return self.geometry.width_mm / 2.0
+        if self.geometry.kind == ProbeKind.PHASED:
+            return self.settings.aperture_mm / 2.0
+        return float(np.abs(self.geometry.beam_origins_mm[:, 0]).max())
+
+    def active_aperture_mm(self, depth_mm: Float[np.ndarray, "*n"]) -> Float64[np.ndarray, "*n"]:
+        """Return the width of the active aperture, which grows with depth up to its limit.
+
+        All elements of a phased array work at all depths.
+        """
+        if self.geometry.kind == ProbeKind.PHASED:
+            return np.full(np.shape(depth_mm), self.settings.aperture_mm)
+        return np.asarray(np.minimum(self.settings.aperture_mm, depth_mm / self.settings.f_number))
+
     def lateral_fwhm_mm(self, depth_mm: Float[np.ndarray, "*n"]) -> Float64[np.ndarray, "*n"]:
         """Return the two-way lateral width at half amplitude for depths along the beam."""
         settings = self.settings

@@ -1,7 +1,7 @@
 """A virtual patient: the ICBM 2009a template brain under a craniotomy.
 
 Frame: the template's RAS. The acoustics come from the tissue maps of `template`; the T1 image is
-only handed out as the MRI.
+only handed out as the MRI. Brain shift moves all but the skull; the MRI shows the brain before it.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ from jaxtyping import Float32, Float64
 
 from us_recon.imaging.volume import Volume
 from us_recon.settings import setting
+from us_recon.simulation.brain_shift import Sag
+from us_recon.simulation.lesion import Lesion, place_lesion
 from us_recon.simulation.noise import smooth_noise
 from us_recon.simulation.scene import Interface, Properties
 from us_recon.simulation.template import TissueMaps, load_template, tissue_maps
@@ -19,12 +21,13 @@ from us_recon.simulation.tissue import TISSUES, reflection_coefficient
 
 SKULL_MM = (2.5, 8.5)  # inner and outer table above the hull
 DURA_MM = 1.0
+CORTEX_MM = 0.8  # depth of the cortex below the hull
 FALX_HALF_MM = 0.3
 
 
 @dataclass(frozen=True)
 class BrainSettings:
-    """Where the skull is open."""
+    """Where the skull is open, and what happened to the brain."""
 
     side: str = setting("right", "Side of the craniotomy.", choices=("right", "left"))
     forward_deg: float = setting(
@@ -35,10 +38,20 @@ class BrainSettings:
         34.0, "Radius of the craniotomy.", unit="mm", minimum=10.0, maximum=60.0
     )
     reach_mm: float = setting(85.0, "Depth that can be imaged.", unit="mm", minimum=20.0)
+    lesion: str = setting("none", "Lesion under the opening.", choices=("none", "solid", "cystic"))
+    lesion_radius_mm: float = setting(
+        8.0, "Mean radius of the lesion.", unit="mm", minimum=3.0, maximum=20.0
+    )
+    shift_mm: float = setting(
+        0.0, "Brain shift at the exposed cortex, inwards.", unit="mm", minimum=0.0, maximum=25.0
+    )
+    shift_length_mm: float = setting(
+        30.0, "Distance at which it has fallen to 1/e.", unit="mm", minimum=15.0, maximum=60.0
+    )
 
     @classmethod
     def drawn(cls, seed: int) -> "BrainSettings":
-        """Draw one craniotomy."""
+        """Draw one craniotomy, without lesion and without shift."""
         rng = np.random.default_rng([seed, 8])
         return cls(
             side=str(rng.choice(["right", "left"])),
@@ -59,12 +72,27 @@ class VirtualBrain:
     settings: BrainSettings = BrainSettings()
     seed: int = 0
     name: str = "brain"
-    solids: tuple[str, ...] = ("skull", "ependyma", "dura")
+
+    @property
+    def solids(self) -> tuple[str, ...]:
+        """The lesion where there is one, skull, ventricles and dura."""
+        lesion = ("lesion",) if self.lesion else ()
+        return (*lesion, "skull", "ependyma", "dura")
+
+    @property
+    def target(self) -> str:
+        """The lesion where there is one, else the skull."""
+        return self.solids[0]
+
+    @property
+    def target_is_solid(self) -> bool:
+        """A lesion is marked as a whole, of the skull only the visible face."""
+        return self.lesion is not None
 
     @cached_property
     def interfaces(self) -> tuple[Interface, ...]:
-        """Dura, cortex, falx, the ventricles' lining and the skull around the opening."""
-        return (
+        """Dura, cortex, falx, the ventricles' lining, the skull, and the lesion."""
+        anatomy = (
             Interface("dura", reflection_coefficient("csf", "dura"), 6.0, 0.3, 3.0),
             Interface("cortex", 0.012, exponent=4.0, roughness=0.6, patchiness_db=5.0),
             Interface("falx", 0.03, exponent=3.0, roughness=0.6, patchiness_db=4.0),
@@ -78,6 +106,27 @@ class VirtualBrain:
                 blocks=True,
             ),
         )
+        return (*anatomy, self.lesion.interface) if self.lesion else anatomy
+
+    @cached_property
+    def lesion(self) -> Lesion | None:
+        """The lesion, where the settings ask for one."""
+        settings = self.settings
+        if settings.lesion == "none":
+            return None
+        centre = place_lesion(
+            self.maps, self.T_scene_approach, settings.lesion_radius_mm, self.seed
+        )
+        return Lesion(settings.lesion, centre, settings.lesion_radius_mm, self.seed + 40)
+
+    @cached_property
+    def sag(self) -> Sag | None:
+        """The brain shift, where the settings ask for one: largest on the cortex."""
+        T = self.T_scene_approach
+        if self.settings.shift_mm == 0.0:
+            return None
+        cortex = T[:3, 3] + (DURA_MM + CORTEX_MM) * T[:3, 1]
+        return Sag(cortex, T[:3, 1], self.settings.shift_mm, self.settings.shift_length_mm)
 
     @property
     def maps(self) -> TissueMaps:
@@ -86,16 +135,16 @@ class VirtualBrain:
 
     @cached_property
     def T_scene_approach(self) -> Float64[np.ndarray, "4 4"]:
-        """On the dura in the middle of the opening; z, the sweep, runs to the front."""
+        """On the unmoved dura in the middle of the opening; z, the sweep, runs to the front."""
         forward, up = np.radians([self.settings.forward_deg, self.settings.upward_deg])
         outward = np.array([np.cos(up) * np.cos(forward), np.cos(up) * np.sin(forward), np.sin(up)])
         outward[0] *= 1.0 if self.settings.side == "right" else -1.0
         centre = np.array([0.0, -18.0, 8.0])
         reach_mm = np.arange(20.0, 110.0, 0.25)
         along = centre + reach_mm[:, None] * outward
-        surface = along[int(np.argmax(self.contact_distance_mm(along) > 0))]
+        surface = along[int(np.argmax(self._above_dura_mm(along) > 0))]
         step = 4.0 * np.eye(3)
-        slope = self.contact_distance_mm(surface + step) - self.contact_distance_mm(surface - step)
+        slope = self._above_dura_mm(surface + step) - self._above_dura_mm(surface - step)
         y = -slope / np.linalg.norm(slope)
         z = np.array([0.0, 1.0, 0.0]) - y[1] * y
         z /= np.linalg.norm(z)
@@ -119,18 +168,32 @@ class VirtualBrain:
         self, points_mm: Float64[np.ndarray, "n 3"]
     ) -> Float64[np.ndarray, " n"]:
         """Return the distance outside the dura, on which the probe is placed."""
+        return self._above_dura_mm(self._before_shift_mm(points_mm))
+
+    def _above_dura_mm(self, points_mm: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, " n"]:
+        """Return the distance outside the dura as it was before the shift."""
         hull = self.maps.sample(self.maps.hull_mm, points_mm.astype(np.float32))
         return hull.astype(np.float64) - DURA_MM
 
+    def shift_mm(self, points_mm: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
+        """Return how far the brain that the MRI shows at points has moved."""
+        return self.sag.shift_mm(points_mm) if self.sag else np.zeros_like(points_mm)
+
+    def _before_shift_mm(self, points_mm: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
+        """Return where the tissue that now lies at points was in the MRI."""
+        return self.sag.origin_mm(points_mm) if self.sag else points_mm
+
     def properties(self, points_mm: Float32[np.ndarray, "n 3"], frequency_mhz: float) -> Properties:
         """Return the acoustic properties at points."""
+        skull = self._skull_mm(points_mm, self.maps.sample(self.maps.hull_mm, points_mm))
+        if self.sag:
+            points_mm = self._before_shift_mm(points_mm.astype(np.float64)).astype(np.float32)
         maps = self.maps
         hull = maps.sample(maps.hull_mm, points_mm)
         grey, white = maps.sample(maps.grey, points_mm), maps.sample(maps.white, points_mm)
         ventricle = maps.sample(maps.ventricle, points_mm)
         sulcus = maps.sample(maps.sulcus, points_mm)
         dura = np.exp(-(((hull - 0.5) / 0.8) ** 2))
-        skull = self._skull_mm(points_mm, hull)
         shares = {
             "grey_matter": grey * (1.0 - sulcus),
             "white_matter": white * (1.0 - sulcus),
@@ -139,14 +202,23 @@ class VirtualBrain:
         }
         brain = np.clip(0.5 - hull / 1.5, 0.0, 1.0)
         shares = {name: share * brain for name, share in shares.items()}
-        shares["dura"] = dura
-        shares["skull"] = np.clip(0.5 - skull / 1.2, 0.0, 1.0)
-        total = np.maximum(np.sum(list(shares.values()), axis=0), 1.0)
         texture_db = {
             "pia": 3.0 * smooth_noise(points_mm, 2.5, self.seed + 11),
             "white_matter": 1.5 * smooth_noise(points_mm, 3.0, self.seed + 12),
             "grey_matter": 1.2 * smooth_noise(points_mm, 2.0, self.seed + 13),
         }
+        level_sets = [hull - DURA_MM, hull + CORTEX_MM, *self._inner_mm(points_mm, hull), skull]
+        if self.lesion:
+            level_sets.append(self.lesion.distance_mm(points_mm))
+            grown = self.lesion.shares(level_sets[-1])
+            left = 1.0 - np.sum(list(grown.values()), axis=0)
+            shares = {name: share * left for name, share in shares.items()}
+            for name, share in grown.items():
+                shares[name] = shares.get(name, 0.0) + share * brain
+            texture_db["tumour"] = self.lesion.texture_db(points_mm)
+        shares["dura"] = dura
+        shares["skull"] = np.clip(0.5 - skull / 1.2, 0.0, 1.0)
+        total = np.maximum(np.sum(list(shares.values()), axis=0), 1.0)
         level = np.zeros(len(points_mm), dtype=np.float32)
         loss = np.zeros_like(level)
         for name, share in shares.items():
@@ -154,7 +226,6 @@ class VirtualBrain:
             variation = 10.0 ** (texture_db.get(name, np.zeros(1)) / 20.0)
             level += share / total * tissue.backscatter_amplitude * variation
             loss += share / total * np.float32(tissue.attenuation_at(frequency_mhz))
-        level_sets = [hull - DURA_MM, hull + 0.8, *self._inner_mm(points_mm, hull), skull]
         return Properties(level, loss, np.stack(level_sets, axis=1).astype(np.float32))
 
     def _inner_mm(
@@ -183,5 +254,6 @@ class VirtualBrain:
         return np.asarray(np.maximum(shell, opening), dtype=np.float32)
 
     def mri(self) -> Volume:
-        """Return the template's T1 image."""
-        return load_template("t1")
+        """Return the template's T1 image, with the lesion, before the shift."""
+        template = load_template("t1")
+        return self.lesion.shown_in(template, self.maps) if self.lesion else template

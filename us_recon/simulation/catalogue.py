@@ -1,18 +1,110 @@
-"""The virtual patients by name, each with the sweep that suits it."""
+"""The virtual patients by name, each with the sweep and the probes that suit it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
+from us_recon.errors import InputError
+from us_recon.imaging.probe import ProbeKind
+from us_recon.imaging.volume import Volume
+from us_recon.settings import overridden
 from us_recon.simulation.brain import BrainSettings, VirtualBrain
+from us_recon.simulation.long_bone import LongBoneSettings, VirtualLongBone
+from us_recon.simulation.probes import (
+    VirtualProbe,
+    back_probe,
+    superficial_probe,
+    surgical_probe,
+)
 from us_recon.simulation.robot import SweepSettings
 from us_recon.simulation.scene import Scene
 from us_recon.simulation.spine import SpineSettings, VirtualSpine
 
-DEFAULT_SWEEPS = {
-    "spine": SweepSettings(sweep="raster", length_mm=70.0, lanes=3, lane_spacing_mm=18.0),
-    "brain": SweepSettings(sweep="fan", tilt_deg=28.0),
-}
+Loader = Callable[[Path], Volume]
 
-SCENES: dict[str, Callable[[int], Scene]] = {
-    "spine": lambda seed: VirtualSpine(SpineSettings.drawn(seed), seed),
-    "brain": lambda seed: VirtualBrain(BrainSettings.drawn(seed), seed),
-}
+
+@dataclass(frozen=True)
+class PatientKind:
+    """One kind of virtual patient.
+
+    Attributes:
+        settings: Dataclass of its settings.
+        drawn: Draws the settings of one patient from a seed.
+        make: Makes the patient from settings, seed and, for a kind that needs one, a function
+            that reads a volume.
+        sweep: How it is scanned unless told otherwise.
+        probe: Gives the probe of each kind that suits it.
+        help: One sentence for the user.
+    """
+
+    settings: type
+    drawn: Callable[[int], Any]
+    make: Callable[[Any, int, Loader | None], Scene]
+    sweep: SweepSettings
+    probe: Callable[[ProbeKind], VirtualProbe]
+    help: str
+
+
+PATIENTS: Mapping[str, PatientKind] = MappingProxyType(
+    {
+        "spine": PatientKind(
+            SpineSettings,
+            SpineSettings.drawn,
+            lambda settings, seed, _: VirtualSpine(settings, seed),
+            SweepSettings(sweep="raster", length_mm=70.0, lanes=3, lane_spacing_mm=18.0),
+            back_probe,
+            "Lumbar vertebrae under the muscles of the back.",
+        ),
+        "brain": PatientKind(
+            BrainSettings,
+            BrainSettings.drawn,
+            lambda settings, seed, _: VirtualBrain(settings, seed),
+            SweepSettings(sweep="fan", tilt_deg=28.0),
+            surgical_probe,
+            "Brain through a craniotomy, with lesion and brain shift where asked for.",
+        ),
+        "long_bone": PatientKind(
+            LongBoneSettings,
+            LongBoneSettings.drawn,
+            lambda settings, seed, _: VirtualLongBone(settings, seed),
+            SweepSettings(sweep="linear", length_mm=180.0, speed_mm_s=15.0),
+            superficial_probe,
+            "Two long bones in the soft tissue of a limb.",
+        ),
+    }
+)
+
+
+def patient_kind(name: str) -> PatientKind:
+    """Return the kind of patient of that name.
+
+    Raises:
+        InputError: There is none.
+    """
+    if name not in PATIENTS:
+        raise InputError(f"scene is {name!r}; expected one of {', '.join(PATIENTS)}")
+    return PATIENTS[name]
+
+
+def make_patient(
+    name: str,
+    seed: int,
+    values: Mapping[str, Any] = MappingProxyType({}),
+    load: Loader | None = None,
+) -> Scene:
+    """Return a patient drawn from a seed.
+
+    Args:
+        name: One of `PATIENTS`.
+        seed: Seed of shape and texture.
+        values: Settings that are not drawn but given.
+        load: Reads a volume, for the patient that is made from the user's own.
+
+    Raises:
+        ConfigError: A setting is unknown, of the wrong type or out of range.
+        InputError: Unknown name, or a volume that cannot be used.
+    """
+    kind = patient_kind(name)
+    return kind.make(overridden(kind.drawn(seed), values), seed, load)

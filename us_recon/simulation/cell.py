@@ -1,8 +1,9 @@
 """The virtual scanning cell: patient, robot, tracker and scanner as one stream of events."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -22,9 +23,9 @@ from us_recon.imaging.probe import ProbeKind
 from us_recon.imaging.volume import Volume
 from us_recon.occupancy.mesh import Mesh
 from us_recon.settings import setting
-from us_recon.simulation.catalogue import DEFAULT_SWEEPS, SCENES
+from us_recon.simulation.catalogue import Loader, make_patient, patient_kind
 from us_recon.simulation.imager import Imager, ImagerSettings
-from us_recon.simulation.probes import VirtualProbe, probe_for
+from us_recon.simulation.probes import VirtualProbe
 from us_recon.simulation.robot import SweepSettings, Trajectory, plan_sweep
 from us_recon.simulation.scene import Scene, SceneGrid, on_grid
 from us_recon.simulation.tracker import (
@@ -97,7 +98,7 @@ class ScanningCell:
         self.settings = settings or CellSettings()
         self.seed = seed
         self._probe = probe
-        self._imager_settings = imager or ImagerSettings()
+        self.imager_settings = imager or ImagerSettings()
         place = random_rigid(
             self.settings.patient_shift_mm, self.settings.patient_turn_deg, self._rng(1)
         )
@@ -158,7 +159,7 @@ class ScanningCell:
     @cached_property
     def imager(self) -> Imager:
         """The scanner."""
-        return Imager(self.grid, self.geometry, self._imager_settings, self._probe.beam, self.seed)
+        return Imager(self.grid, self.geometry, self.imager_settings, self._probe.beam, self.seed)
 
     @cached_property
     def mri(self) -> Volume:
@@ -180,8 +181,9 @@ class ScanningCell:
         return about @ error @ invert_rigid(about) @ self.T_world_mri
 
     def in_world(self, points_mri_mm: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
-        """Return where points of the MRI's anatomy lie in the world."""
-        return transform_points(self.T_world_mri, points_mri_mm)
+        """Return where what the MRI shows at points lies in the world, after any shift."""
+        now_mm = points_mri_mm + self.scene.shift_mm(points_mri_mm)
+        return transform_points(self.T_world_mri, now_mm)
 
     def targets_mm(self, count: int = 20) -> Float64[np.ndarray, "count 3"]:
         """Return random points of the imaged region in `mri`, to measure a registration by."""
@@ -267,29 +269,36 @@ def make_cell(
     sweep: SweepSettings | None = None,
     tracker: TrackerSettings | None = None,
     settings: CellSettings | None = None,
+    imager: ImagerSettings | None = None,
+    patient: Mapping[str, Any] | None = None,
+    load: Loader | None = None,
 ) -> ScanningCell:
     """Return a cell with a patient drawn from the seed.
 
     Args:
-        scene: "spine" or "brain".
+        scene: Name of a patient in the catalogue.
         probe: "linear", "convex" or "phased".
         seed: Seed of everything that is random.
         sweep: Sweep; the scene's own unless told.
         tracker: Tracker.
         settings: Timing and place.
+        imager: Settings of the scanner.
+        patient: Settings of the patient that are given instead of drawn.
+        load: Reads the user's volume, for the patient that is made from one.
 
     Raises:
+        ConfigError: A setting of the patient is unknown or out of range.
         InputError: Unknown scene or probe.
     """
-    if scene not in SCENES:
-        raise InputError(f"scene is {scene!r}; expected one of {', '.join(SCENES)}")
+    kind = patient_kind(scene)
     if probe not in tuple(ProbeKind):
         raise InputError(f"probe is {probe!r}; expected one of {', '.join(ProbeKind)}")
     return ScanningCell(
-        SCENES[scene](seed),
-        probe_for(scene, ProbeKind(probe)),
-        sweep or DEFAULT_SWEEPS[scene],
+        make_patient(scene, seed, patient or {}, load),
+        kind.probe(ProbeKind(probe)),
+        sweep or kind.sweep,
         tracker,
         settings,
+        imager,
         seed=seed,
     )

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from us_recon.imaging.volume import Volume
-from us_recon.simulation.scene import Interface, Properties
+from us_recon.simulation.scene import Interface, Properties, StillScene
 from us_recon.simulation.tissue import TISSUES
 
 EDGE_MM = 1.0  # width of the transition into the plate: it keeps its thickness on the grid
@@ -14,7 +14,7 @@ SOFT_PLATE = Interface("plate", 0.01, roughness=0.0, patchiness_db=0.0)
 
 
 @dataclass(frozen=True)
-class Phantom:
+class Phantom(StillScene):
     """Uniform tissue from y = 0 down, with a flat plate at some depth.
 
     Attributes:
@@ -28,6 +28,7 @@ class Phantom:
         plate_tissue: What it is made of, for the attenuation inside.
         half_mm: Half the width of the phantom.
         depth_mm: Its depth.
+        target_is_solid: Whether a label marks the inside of the plate, or its upper face.
     """
 
     attenuation_db_cm_mhz: float = 0.5
@@ -41,6 +42,7 @@ class Phantom:
     half_mm: float = 35.0
     depth_mm: float = 70.0
     name: str = "phantom"
+    target_is_solid: bool = False
 
     @property
     def interfaces(self) -> tuple[Interface, ...]:
@@ -51,6 +53,11 @@ class Phantom:
     def solids(self) -> tuple[str, ...]:
         """The plate's name, where there is one."""
         return (self.plate.name,) if self.plate else ()
+
+    @property
+    def target(self) -> str:
+        """The plate's name, where there is one."""
+        return self.plate.name if self.plate else ""
 
     @property
     def bounds_mm(self) -> tuple[Float64[np.ndarray, "3"], Float64[np.ndarray, "3"]]:

@@ -1,8 +1,7 @@
-"""Probes of the virtual cell, one of each kind for each scene."""
+"""Probes of the virtual cell, one of each kind for each use; sizes as catalogues list them."""
 
 from dataclasses import dataclass
 
-from us_recon.errors import InputError
 from us_recon.imaging.probe import ProbeGeometry, ProbeKind
 from us_recon.simulation.beam import BeamSettings
 
@@ -17,20 +16,8 @@ class VirtualProbe:
     beam: BeamSettings
 
 
-def probe_for(scene: str, kind: ProbeKind) -> VirtualProbe:
-    """Return the probe that is used on a scene: of the back, or small and for open surgery.
-
-    Raises:
-        InputError: No probe is known for that scene.
-    """
-    if scene == "spine":
-        return _back_probe(kind)
-    if scene == "brain":
-        return _surgical_probe(kind)
-    raise InputError(f"no probe is known for scene {scene!r}; expected spine or brain")
-
-
-def _back_probe(kind: ProbeKind) -> VirtualProbe:
+def back_probe(kind: ProbeKind) -> VirtualProbe:
+    """Return a probe for the muscles and bones of the back."""
     if kind == ProbeKind.LINEAR:
         return VirtualProbe(
             _linear(width_mm=51.2, depth_mm=65.0, frequency_mhz=6.0),
@@ -47,7 +34,8 @@ def _back_probe(kind: ProbeKind) -> VirtualProbe:
     )
 
 
-def _surgical_probe(kind: ProbeKind) -> VirtualProbe:
+def surgical_probe(kind: ProbeKind) -> VirtualProbe:
+    """Return a small probe for open surgery."""
     if kind == ProbeKind.LINEAR:
         return VirtualProbe(
             _linear(width_mm=38.4, depth_mm=65.0, frequency_mhz=7.0),
@@ -61,6 +49,60 @@ def _surgical_probe(kind: ProbeKind) -> VirtualProbe:
     return VirtualProbe(
         _sector(kind, radius_mm=0.0, opening_deg=85.0, depth_mm=80.0, frequency_mhz=5.0),
         BeamSettings(focus_mm=40.0, aperture_mm=20.0, slice_fwhm_mm=2.0),
+    )
+
+
+def superficial_probe(kind: ProbeKind) -> VirtualProbe:
+    """Return a probe for what lies some 40 mm under the skin of a limb."""
+    if kind == ProbeKind.LINEAR:
+        return VirtualProbe(
+            _linear(width_mm=44.8, depth_mm=45.0, frequency_mhz=9.0),
+            BeamSettings(focus_mm=20.0, aperture_mm=20.0, slice_fwhm_mm=1.2),
+        )
+    if kind == ProbeKind.CONVEX:
+        return VirtualProbe(
+            _sector(kind, radius_mm=14.0, opening_deg=75.0, depth_mm=55.0, frequency_mhz=7.0),
+            BeamSettings(focus_mm=24.0, aperture_mm=16.0, slice_fwhm_mm=1.4),
+        )
+    return VirtualProbe(
+        _sector(kind, radius_mm=0.0, opening_deg=80.0, depth_mm=60.0, frequency_mhz=5.5),
+        BeamSettings(focus_mm=28.0, aperture_mm=16.0),
+    )
+
+
+def abdominal_probe(kind: ProbeKind) -> VirtualProbe:
+    """Return a probe for the abdomen; the linear one sees the near part only."""
+    if kind == ProbeKind.LINEAR:
+        return VirtualProbe(
+            _linear(width_mm=51.2, depth_mm=80.0, frequency_mhz=5.5),
+            BeamSettings(focus_mm=45.0, aperture_mm=26.0, slice_fwhm_mm=2.0),
+        )
+    if kind == ProbeKind.CONVEX:
+        return VirtualProbe(
+            _sector(kind, radius_mm=60.0, opening_deg=60.0, depth_mm=150.0, frequency_mhz=3.5),
+            BeamSettings(focus_mm=75.0, aperture_mm=32.0, slice_fwhm_mm=2.8),
+        )
+    return VirtualProbe(
+        _sector(kind, radius_mm=0.0, opening_deg=85.0, depth_mm=150.0, frequency_mhz=2.8),
+        BeamSettings(focus_mm=75.0, aperture_mm=24.0, slice_fwhm_mm=3.2),
+    )
+
+
+def general_probe(kind: ProbeKind) -> VirtualProbe:
+    """Return a probe for a patient of whom nothing is known."""
+    if kind == ProbeKind.LINEAR:
+        return VirtualProbe(
+            _linear(width_mm=51.2, depth_mm=60.0, frequency_mhz=6.5),
+            BeamSettings(focus_mm=30.0, aperture_mm=24.0),
+        )
+    if kind == ProbeKind.CONVEX:
+        return VirtualProbe(
+            _sector(kind, radius_mm=50.0, opening_deg=60.0, depth_mm=100.0, frequency_mhz=4.0),
+            BeamSettings(focus_mm=50.0, aperture_mm=26.0, slice_fwhm_mm=2.2),
+        )
+    return VirtualProbe(
+        _sector(kind, radius_mm=0.0, opening_deg=80.0, depth_mm=100.0, frequency_mhz=3.5),
+        BeamSettings(focus_mm=50.0, aperture_mm=22.0, slice_fwhm_mm=2.4),
     )
 
 

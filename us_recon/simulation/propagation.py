@@ -8,16 +8,42 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Int
 
 from us_recon.simulation.beam import Beam, BeamSettings
-from us_recon.simulation.scene import LEVEL_SETS, Interface, SceneGrid
+from us_recon.simulation.compression import Compression
+from us_recon.simulation.contact import ContactSettings, FaceContact
+from us_recon.simulation.scene import (
+    ATTENUATION,
+    BACKSCATTER,
+    LEVEL_SETS,
+    Interface,
+    SceneGrid,
+)
 
 BEAM_STRIDE = 2
 SAMPLE_STRIDE = 4
 IN_FRONT_SAMPLES = 2 * SAMPLE_STRIDE  # before a surface's own loss, which the grid blurs
 PLANES_SIGMA = (-1.0, 0.0, 1.0)  # positions across the slice in standard deviations
 CENTRE_PLANE = 1
+LEAST_TRANSMISSION = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class FirstBlock:
+    """The first blocking surface of each beam.
+
+    Attributes:
+        depth_mm: Its depth, inf where there is none.
+        interface: Its number, -1 where there is none.
+        echo: Its echo, reflectivity times transmission, 0 where there is none.
+        transmission: Two-way amplitude left in front of it.
+    """
+
+    depth_mm: Float32[np.ndarray, " beams"]
+    interface: Int[np.ndarray, " beams"]
+    echo: Float32[np.ndarray, " beams"]
+    transmission: Float32[np.ndarray, " beams"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +56,9 @@ class Propagation:
         level_sets_mm: Per interface and plane, on the coarse grid.
         plane_offsets_mm: Elevation of each plane.
         plane_weights: Share of each plane in the echo; they sum to 1.
-        transmission: Two-way amplitude left at each sample, 1 at the face.
-        first_block_mm: Depth of the first blocking surface on each beam, inf where there is none.
-        first_block_echo: Its echo, reflectivity times transmission, 0 where there is none.
+        transmission: Two-way amplitude left at each sample, 1 at a face in full contact.
+        contact: Part of the aperture in contact, per beam and coarse depth.
+        block: First blocking surface of each beam.
     """
 
     T_scene_transducer: Float64[np.ndarray, "4 4"]
@@ -41,8 +67,8 @@ class Propagation:
     plane_offsets_mm: Float32[np.ndarray, " planes"]
     plane_weights: Float32[np.ndarray, " planes"]
     transmission: Float32[np.ndarray, "beams samples"]
-    first_block_mm: Float32[np.ndarray, " beams"]
-    first_block_echo: Float32[np.ndarray, " beams"]
+    contact: Float32[np.ndarray, "beams coarse_samples"]
+    block: FirstBlock
 
 
 class SliceSampler:
@@ -50,9 +76,11 @@ class SliceSampler:
 
     Args:
         beam: Probe and point spread function.
+        compression: Deformation of the tissue.
+        contact: What couples the face to the patient.
     """
 
-    def __init__(self, beam: Beam) -> None:
+    def __init__(self, beam: Beam, compression: Compression, contact: ContactSettings) -> None:
         geometry = beam.geometry
         self.beam = beam
         self.coarse_shape = (
@@ -64,12 +92,15 @@ class SliceSampler:
         weights = np.exp(-0.5 * np.array(PLANES_SIGMA) ** 2)
         self.plane_weights = (weights / weights.sum()).astype(np.float32)
         in_plane = resize(geometry.beam_points_mm.astype(np.float32), self.coarse_shape)
-        self._points_mm = np.concatenate(
+        points_mm = np.concatenate(
             [
                 np.concatenate([in_plane, np.full_like(in_plane[..., :1], offset)], axis=-1)
                 for offset in self.plane_offsets_mm
             ]
         ).reshape(-1, 3)
+        self._tissue_mm = compression.tissue_mm(points_mm)
+        shape = (geometry.beam_count, self.coarse_shape[1])
+        self._contact = FaceContact(beam, contact, compression, shape)
         self._step_mm = geometry.depth_mm / self.coarse_shape[1]
 
     def sample(
@@ -77,20 +108,23 @@ class SliceSampler:
     ) -> Propagation:
         """Look up the scene at a pose and follow the beams through it."""
         rotation = T_scene_transducer[:3, :3].astype(np.float32)
-        points = self._points_mm @ rotation.T + T_scene_transducer[:3, 3].astype(np.float32)
+        points = self._tissue_mm @ rotation.T + T_scene_transducer[:3, 3].astype(np.float32)
         fields = scene.fields_at(points).reshape(-1, len(PLANES_SIGMA), *self.coarse_shape)
-        attenuation_db_cm, level_sets = fields[1], fields[LEVEL_SETS:]
-        transmission = self._transmission(attenuation_db_cm, level_sets, scene.interfaces)
-        depth_mm, echo = self._first_block(level_sets, scene.interfaces, transmission)
+        level_sets = fields[LEVEL_SETS:]
+        contact = self._contact.of_beams(self._contact.of_elements(scene, T_scene_transducer))
+        transmission = self._transmission(fields[ATTENUATION], level_sets, scene.interfaces)
+        if contact.min() < 1.0:
+            # The aperture transmits and receives: what it lacks is lost twice.
+            transmission *= resize(contact * contact, transmission.shape)
         return Propagation(
             T_scene_transducer=T_scene_transducer,
-            backscatter=self._on_full_grid(fields[0]),
+            backscatter=self._on_full_grid(fields[BACKSCATTER]),
             level_sets_mm=level_sets,
             plane_offsets_mm=self.plane_offsets_mm,
             plane_weights=self.plane_weights,
             transmission=transmission,
-            first_block_mm=depth_mm,
-            first_block_echo=echo,
+            contact=contact,
+            block=self._first_block(level_sets, scene.interfaces, transmission),
         )
 
     def _on_full_grid(
@@ -112,7 +146,7 @@ class SliceSampler:
                 continue
             crossed = np.signbit(level_set[..., 1:]) != np.signbit(level_set[..., :-1])
             # There and back the pressure transmission is 1 - R^2 (Szabo, chapter 3).
-            once_db = -20.0 * np.log10(1.0 - interface.reflectivity**2)
+            once_db = -20.0 * np.log10(max(1.0 - interface.reflectivity**2, LEAST_TRANSMISSION))
             step_db[..., 1:] += crossed * np.float32(once_db)
         kept = np.power(np.float32(10.0), step_db * np.float32(-0.05))
         mean = np.tensordot(self.plane_weights, _march(kept, self.beam.settings), axes=1)
@@ -126,11 +160,13 @@ class SliceSampler:
         level_sets: Float32[np.ndarray, "interfaces planes cb cs"],
         interfaces: tuple[Interface, ...],
         transmission: Float32[np.ndarray, "beams samples"],
-    ) -> tuple[Float32[np.ndarray, " beams"], Float32[np.ndarray, " beams"]]:
+    ) -> FirstBlock:
         geometry = self.beam.geometry
         depth_mm = np.full(geometry.beam_count, np.inf, dtype=np.float32)
+        number = np.full(geometry.beam_count, -1)
         echo = np.zeros(geometry.beam_count, dtype=np.float32)
-        for interface, level_set in zip(interfaces, level_sets, strict=True):
+        kept = np.zeros(geometry.beam_count, dtype=np.float32)
+        for this, (interface, level_set) in enumerate(zip(interfaces, level_sets, strict=True)):
             centre = level_set[CENTRE_PLANE]
             if not interface.blocks or centre.min() > 0:
                 continue
@@ -144,7 +180,9 @@ class SliceSampler:
             reflected = interface.reflectivity * cosine[beams, hit] ** interface.exponent
             in_front = transmission[beams, np.maximum(hit - IN_FRONT_SAMPLES, 0)]
             echo[nearer] = (reflected * in_front)[nearer]
-        return depth_mm, echo
+            kept[nearer] = in_front[nearer]
+            number[nearer] = this
+        return FirstBlock(depth_mm, number, echo, kept)
 
 
 def _march(

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Complex64, Float32, Float64, Int
 
 from us_recon.geometry.rigid import transform_points
-from us_recon.simulation.beam import Beam
+from us_recon.simulation.compression import Compression
 from us_recon.simulation.noise import hash_cells, smooth_noise, uniform_of
 from us_recon.simulation.propagation import (
     IN_FRONT_SAMPLES,
@@ -25,7 +25,7 @@ ROUGH_CELL_MM = 0.25
 def surface_echoes(
     paths: Propagation,
     interfaces: tuple[Interface, ...],
-    beam: Beam,
+    compression: Compression,
     mirror: float,
     seed: int,
 ) -> Complex64[np.ndarray, "beams samples"]:
@@ -34,10 +34,11 @@ def surface_echoes(
     Args:
         paths: Level sets along the beams.
         interfaces: Reflectivity, exponent and roughness of each.
-        beam: Probe and point spread function.
+        compression: Deformation in front of the probe: patterns move with the tissue.
         mirror: Amplitude of the echo of a perfect mirror at normal incidence.
         seed: Pattern of patches and roughness, fixed in the scene.
     """
+    beam = compression.beam
     geometry = beam.geometry
     shape = (geometry.beam_count, geometry.sample_count)
     cells, echoes = [], []
@@ -48,7 +49,7 @@ def surface_echoes(
         found = [_crossings(resize(level_set, shape)) for level_set in level_sets]
         planes = np.repeat(np.arange(len(found)), [len(beams) for beams, _, _ in found])
         beams, samples, fraction = (np.concatenate(column) for column in zip(*found, strict=True))
-        points_mm = _points_in_scene(paths, beam, beams, samples + fraction, planes)
+        points_mm = _points_in_scene(paths, compression, beams, samples + fraction, planes)
         cosines = incidence_cosine(level_sets, beam)
         cosine = cosines[
             beams * cosines.shape[0] // shape[0], samples * cosines.shape[1] // shape[1]
@@ -77,17 +78,18 @@ def _crossings(
 
 def _points_in_scene(
     paths: Propagation,
-    beam: Beam,
+    compression: Compression,
     beams: Int[np.ndarray, " n"],
     samples: Float64[np.ndarray, " n"] | Float32[np.ndarray, " n"],
     planes: Int[np.ndarray, " n"],
 ) -> Float32[np.ndarray, "n 3"]:
-    geometry = beam.geometry
+    geometry = compression.beam.geometry
     depth_mm = samples[:, None] * geometry.sample_step_mm
     points = np.empty((beams.size, 3))
     points[:, :2] = geometry.beam_origins_mm[beams] + depth_mm * geometry.beam_directions[beams]
     points[:, 2] = paths.plane_offsets_mm[planes]
-    return transform_points(paths.T_scene_transducer, points).astype(np.float32)
+    tissue_mm = compression.tissue_mm(points)
+    return transform_points(paths.T_scene_transducer, tissue_mm).astype(np.float32)
 
 
 def _echo(

@@ -13,14 +13,13 @@ from jaxtyping import Float32, Float64
 
 from us_recon.imaging.volume import Volume
 from us_recon.settings import setting
+from us_recon.simulation.layers import BODY_WALL, SEPTA, bone_interface, mixed, septa_mm
 from us_recon.simulation.mri import MriTissue, synthesise_t1
 from us_recon.simulation.noise import smooth_noise
-from us_recon.simulation.scene import Interface, Properties
+from us_recon.simulation.scene import Interface, Properties, StillScene
 from us_recon.simulation.sdf import capsule, elliptic_cylinder, rounded_box, smooth_union
-from us_recon.simulation.tissue import TISSUES, reflection_coefficient
 
-SEPTA_MM = 7.0
-EDGE_MM = 0.6  # half width of the transition between two tissues
+SEPTA_PITCH_MM = 7.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class SpineSettings:
 
 
 @dataclass(frozen=True)
-class VirtualSpine:
+class VirtualSpine(StillScene):
     """Vertebrae in soft tissue, to be scanned from the back.
 
     Attributes:
@@ -69,24 +68,13 @@ class VirtualSpine:
     seed: int = 0
     name: str = "spine"
     solids: tuple[str, ...] = ("bone",)
+    target: str = "bone"
+    target_is_solid: bool = False
 
     @cached_property
     def interfaces(self) -> tuple[Interface, ...]:
         """Skin, both faces of the fat, muscle septa and bone."""
-        return (
-            Interface("skin", 0.05, exponent=8.0, roughness=0.3, patchiness_db=2.0),
-            Interface("fat", abs(reflection_coefficient("skin", "fat")) * 0.4, 8.0, 0.3, 3.0),
-            Interface("fascia", reflection_coefficient("fat", "ligament") * 0.4, 8.0, 0.4, 4.0),
-            Interface("septa", 0.004, exponent=8.0, roughness=0.6, patchiness_db=9.0),
-            Interface(
-                "bone",
-                reflection_coefficient("muscle", "bone"),
-                exponent=5.0,
-                roughness=0.15,
-                patchiness_db=2.0,
-                blocks=True,
-            ),
-        )
+        return (*BODY_WALL, SEPTA, bone_interface())
 
     @cached_property
     def bounds_mm(self) -> tuple[Float64[np.ndarray, "3"], Float64[np.ndarray, "3"]]:
@@ -181,19 +169,16 @@ class VirtualSpine:
         fibres = smooth_noise(points_mm, (1.7, 1.7, 6.8), self.seed + 13)
         lobules = smooth_noise(points_mm, (5.0, 2.5, 5.0), self.seed + 14)
         midline = np.exp(-((points_mm[:, 0] / 3.0) ** 2)) * (points_mm[:, 1] < -12.0)
-        muscle_db = TISSUES["muscle"].backscatter_db + 3.5 * fibres + 6.0 * midline
-        fat_db = TISSUES["fat"].backscatter_db + 3.0 * lobules
-        level = np.full(len(points_mm), TISSUES["gel"].backscatter_amplitude, dtype=np.float32)
-        loss = np.full_like(level, TISSUES["gel"].attenuation_at(frequency_mhz))
-        for behind, name, db in (
-            (depth, "skin", np.float32(TISSUES["skin"].backscatter_db)),
-            (dermis, "fat", fat_db),
-            (deep, "muscle", muscle_db),
-            (-bone, "bone", np.float32(TISSUES["bone"].backscatter_db)),
-        ):
-            share = np.clip(0.5 + behind / np.float32(2.0 * EDGE_MM), 0.0, 1.0)
-            level += share * (np.power(np.float32(10.0), db / 20.0) - level)
-            loss += share * (np.float32(TISSUES[name].attenuation_at(frequency_mhz)) - loss)
+        level, loss = mixed(
+            len(points_mm),
+            (
+                (depth, "skin", 0.0),
+                (dermis, "fat", 3.0 * lobules),
+                (deep, "muscle", 3.5 * fibres + 6.0 * midline),
+                (-bone, "bone", 0.0),
+            ),
+            frequency_mhz,
+        )
         return Properties(level, loss, np.stack([-depth, -dermis, -deep, septa, bone], axis=1))
 
     def _septa_mm(
@@ -204,10 +189,7 @@ class VirtualSpine:
         """Return a level set of wavy sheets between muscle bundles, absent elsewhere."""
         wander = smooth_noise(points_mm, (9.0, 9.0, 30.0), self.seed + 15)
         tilt = np.float32(0.35) * np.abs(points_mm[:, 0])
-        turn = (points_mm[:, 1] + tilt + 2.5 * wander) / np.float32(SEPTA_MM)
-        sheets = np.sin(np.float32(2.0 * np.pi) * turn) * np.float32(SEPTA_MM / 6.0)
-        lift = np.float32(SEPTA_MM / 3.0) * np.clip(1.0 - deep_mm / 5.0, 0.0, 1.0)
-        return np.asarray(sheets + lift, dtype=np.float32)
+        return septa_mm(points_mm[:, 1] + tilt + 2.5 * wander, deep_mm, SEPTA_PITCH_MM)
 
     def mri(self) -> Volume:
         """Return a synthetic T1-weighted MRI of the same anatomy."""

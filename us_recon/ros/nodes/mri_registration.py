@@ -26,7 +26,7 @@ from us_recon.io.volumes import read_volume
 from us_recon.io.wire import MM_PER_M, pose_from_pose_stamped
 from us_recon.msg import RegistrationStatus
 from us_recon.pipeline.node_settings import RegistrationNodeSettings
-from us_recon.pipeline.threads import use_one_torch_thread
+from us_recon.pipeline.threads import use_one_thread
 from us_recon.registration.registrar import MriRegistration, RegistrationUpdate
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.ros import conversions, qos
@@ -206,7 +206,7 @@ class MriRegistrationNode(FrameConsumer):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until it is interrupted."""
-    use_one_torch_thread()
+    use_one_thread()
     return run(MriRegistrationNode, args)
 
 

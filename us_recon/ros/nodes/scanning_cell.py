@@ -1,5 +1,6 @@
 """The `scanning_cell` node: a virtual patient, probe and tracker instead of real ones."""
 
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import Any
 from rclpy.node import Node
 
 from us_recon.geometry.pose_buffer import NS_PER_S
+from us_recon.io.volumes import read_volume
 from us_recon.pipeline.node_settings import CellNodeSettings
-from us_recon.pipeline.threads import use_one_torch_thread
+from us_recon.pipeline.threads import use_one_thread
 from us_recon.ros.event_publisher import EventPublisher
 from us_recon.ros.parameters import declare_settings
 from us_recon.ros.prefetch import prefetched
 from us_recon.ros.running import run
-from us_recon.simulation.cell import CellSettings, make_cell
+from us_recon.simulation.options import cell_from_options
 from us_recon.simulation.truth import write_truth
 
 _POLL_S = 0.05
@@ -36,13 +38,16 @@ class ScanningCellNode(Node):
         self.finished = Event()
         self._stopping = Event()
         self._publisher = EventPublisher(self)
-        self.cell = make_cell(
+        self.cell = cell_from_options(
             self.settings.scene,
             self.settings.probe,
             self.settings.seed,
-            settings=CellSettings(
-                label_every=self.settings.label_every, image_rate_hz=self.settings.image_rate_hz
-            ),
+            [
+                f"image_rate_hz={self.settings.image_rate_hz}",
+                f"label_every={self.settings.label_every}",
+                *shlex.split(self.settings.options),
+            ],
+            read_volume,
         )
         if self.settings.truth_dir:
             write_truth(self.cell, Path(self.settings.truth_dir))
@@ -91,7 +96,7 @@ class ScanningCellNode(Node):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until it is interrupted."""
-    use_one_torch_thread()
+    use_one_thread()
     return run(ScanningCellNode, args)
 
 
