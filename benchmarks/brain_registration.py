@@ -13,7 +13,12 @@ import torch
 from benchmarks.arguments import parse_run
 from benchmarks.cases import Case, column, median, of, share, write_cases
 from benchmarks.measure import measured
-from benchmarks.registration_methods import REGISTRATION_METHODS, RegistrationMethod
+from benchmarks.registration_methods import (
+    NELDER_MEAD_EVALUATIONS,
+    NELDER_MEAD_STEP,
+    REGISTRATION_METHODS,
+    RegistrationMethod,
+)
 from benchmarks.sets import BRAIN_REG, RegistrationCase
 from benchmarks.tables import write_table
 from us_recon.geometry.rigid import Matrix4, transform_points
@@ -44,8 +49,6 @@ patient. CPU: one thread, preparation of the MRI included. Memory: peak above wh
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Register all patients by all methods and write the table."""
-    from benchmarks.registration_methods import NELDER_MEAD_EVALUATIONS, NELDER_MEAD_STEP
-
     run = parse_run(__doc__, arguments)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -122,14 +125,15 @@ def draw(cases: Sequence[Case], path: Path) -> None:
     figure = Figure(figsize=(7.0, 4.0), layout="constrained")
     axes = figure.add_subplot()
     middles = [0.5 * (low + high) for low, high in OFFSETS_MM]
-    for name, marker in zip(REGISTRATION_METHODS, "osd^v", strict=True):
+    dashes = ("-", "-", "--", "-.", ":")  # lines that run together must both be seen
+    for name, marker, line in zip(REGISTRATION_METHODS, "osd^v", dashes, strict=True):
         mine = of(cases, method=name)
         start, success = column(mine, "start mm"), column(mine, "after mm") <= SUCCESS_MM
         shares = [
             100.0 * float(np.mean(inside)) if len(inside) else np.nan
             for inside in (success[(start >= low) & (start < high)] for low, high in OFFSETS_MM)
         ]
-        axes.plot(middles, shares, marker=marker, label=name)
+        axes.plot(middles, shares, marker=marker, linestyle=line, label=name)
     axes.set(
         xlabel="start off by, mm (bins of 10)",
         ylabel=f"within {SUCCESS_MM:g} mm, %",

@@ -82,8 +82,11 @@ def upright(volume: Volume) -> Volume:
     spacing_mm = float(volume.spacing_mm.min())
     corners = volume.corners_mm
     grid = Grid.around(corners.min(axis=0), corners.max(axis=0), spacing_mm)
-    index = np.stack(np.indices(grid.shape), axis=-1)
-    return Volume(volume.sample(grid.index_to_mm(index), fill=0.0), grid.T_space_index)
+    data = np.empty(grid.shape, np.float32)
+    for first in range(grid.shape[0]):  # layer by layer: the places take more room than the values
+        index = np.stack(np.indices((1, *grid.shape[1:])), axis=-1) + np.array([first, 0, 0])
+        data[first : first + 1] = volume.sample(grid.index_to_mm(index), fill=0.0)
+    return Volume(data, grid.T_space_index)
 
 
 def _image(volume: Volume, pixel: int = sitk.sitkFloat32) -> sitk.Image:

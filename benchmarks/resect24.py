@@ -2,13 +2,16 @@
 
 The ultrasound is published as a compounded volume; tracked frames are cut out of it as a convex
 probe that tilts where the real one did. Starts are off the landmarks' best rigid pose; the error
-is the mean distance of the 16 expert landmarks. ``--picture FILE`` draws one start.
+is the mean distance of the 16 expert landmarks.
+
+python -m benchmarks.resect24 [--fast] [--dev] [--pictures FOLDER]
 """
 
-import argparse
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -17,6 +20,15 @@ import torch
 from jaxtyping import Float64
 from scipy.spatial.transform import Rotation
 
+from benchmarks.arguments import parse_run
+from benchmarks.cases import Case, column, median, share
+from benchmarks.measure import measured
+from benchmarks.registration_methods import (
+    LOCAL,
+    NELDER_MEAD_EVALUATIONS,
+    REGISTRATION_METHODS,
+    SEARCH,
+)
 from benchmarks.tables import data_dir, write_table
 from us_recon.evaluation.registration_figure import overlay, panel_figure
 from us_recon.geometry.rigid import (
@@ -31,11 +43,37 @@ from us_recon.imaging.probe import ProbeGeometry, ProbeKind
 from us_recon.imaging.volume import Volume
 from us_recon.io.landmarks import read_tag_pairs
 from us_recon.io.volumes import read_volume
-from us_recon.registration.registrar import MriRegistration, RegistrationUpdate
-from us_recon.registration.settings import RegistrationSettings
+from us_recon.registration.registrar import MriRegistration
 from us_recon.simulation.reslice import sweep
 
-STARTS, REACH_MM, REACH_DEG, SEED = 20, 5.0, 5.0, 24
+SUCCESS_MM = 2.0
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Where the registrations start.
+
+    Attributes:
+        name: For the table.
+        count: How many there are.
+        mm: How far they are off at most.
+        deg: And how far they are turned.
+        seed: Of the random generator.
+        dev_seed: Of other starts, for choosing settings.
+    """
+
+    name: str
+    count: int
+    mm: float
+    deg: float
+    seed: int
+    dev_seed: int
+
+
+NEAR = Starts("near", 20, 5.0, 5.0, seed=24, dev_seed=1024)
+FAR = Starts("far", 50, 20.0, 15.0, seed=25, dev_seed=1025)
+FAST_STARTS = 2
+PROCESSES = 2
 FRAMES = 30
 PROBE = ProbeGeometry.sector(ProbeKind.CONVEX, 34.0, 40.0, depth_mm=45.0, width_px=240)
 # Where the probe's face was, and where it pointed, read off the outline of the scanned voxels: it
@@ -46,73 +84,133 @@ LAST_FACE, LAST_DEPTH = (66.6, 53.0, 103.4), (-0.80, 0.0, -0.60)
 NOTE = """\
 Real patient, RESECT case 24 (brain, before resection). {frames} frames are cut out of the
 compounded ultrasound along the probe's own sweep (the case has no frames of its own), and
-registered by `MriRegistration` at its default settings from {starts} starts up to {mm:g} mm and
-{deg:g} degrees off the landmarks' rigid pose (seed {seed}). Error: mean distance of the 16 landmark
-pairs; the landmarks' own rigid fit leaves {floor:.2f} mm. `local` refines the start alone, `search`
-is the default. `accepted` passed the gate, `right` is the share of those within 2 mm. Control: the
-MRI flipped on all three axes, from the same starts; nothing there may be accepted.
+registered from starts off the landmarks' rigid pose. {starts}.
+Error: mean distance of the 16 landmark pairs; the landmarks' own rigid fit leaves {floor:.2f} mm.
+`LC2, search` is `MriRegistration` at its default settings, `LC2, local` refines the start alone.
+`accepted` passed the gate, `right` is the share of those within 2 mm. Control: the MRI flipped on
+all three axes, from the same starts; nothing there may be accepted.
+
+Baselines, which have no gate: `identity` does nothing; `LC2 with Nelder-Mead` climbs the same score
+on the same frames without derivatives ({evaluations} evaluations); `mutual information` is
+Mattes' of SimpleITK between the compounded frames and the MRI, over three resolutions. The search
+covers 6 mm and 6 degrees by default: most of the far starts lie beyond, where nothing right can be
+asked of it but silence.
 
 Patch size, blur and the ranking at 1 mm come from an earlier study that knew the truth of this very
 patient; the fits' damping and the search's counts were chosen while looking at it too, from other
 starts. The gate's thresholds come from simulated brains (`brain_gate`) and are for a search:
 `local` has nothing else to compare with. `lead`: score above that of the same images mirrored, of
-which the gate wants 0.03. Time: process, one thread.
+which the gate wants 0.03. Time: CPU, one thread, {processes} registrations side by
+side. Memory: peak above what was resident.
 """
 
 
-def main() -> None:
-    """Register from all starts and write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--picture", type=Path, help="write a picture of the first start here")
-    parser.add_argument("--starts", type=int, default=STARTS)
-    parsed = parser.parse_args()
-    torch.set_num_threads(1)
+@dataclass(frozen=True, eq=False)
+class Patient:
+    """The recording.
+
+    Attributes:
+        frames: Cut out of the ultrasound.
+        mris: FLAIR and T1, each also flipped, by name.
+        mri_points: Landmarks in the MRI.
+        us_points: The same in the ultrasound.
+    """
+
+    frames: list[TrackedFrame]
+    mris: dict[str, Volume]
+    mri_points: Float64[np.ndarray, "n 3"]
+    us_points: Float64[np.ndarray, "n 3"]
+
+    @property
+    def T_landmarks(self) -> Matrix4:
+        """The landmarks' best rigid pose."""
+        return fit_rigid(self.mri_points, self.us_points)
+
+    def error_mm(self, T_world_mri: Matrix4) -> float:
+        """Return the landmarks' mean distance at a pose."""
+        moved = transform_points(T_world_mri, self.mri_points)
+        return float(np.linalg.norm(moved - self.us_points, axis=1).mean())
+
+    def starts(self, starts: Starts) -> list[Matrix4]:
+        """Return the first guesses."""
+        return list(perturbed(self.T_landmarks, self.mri_points.mean(axis=0), starts))
+
+
+@lru_cache(maxsize=1)
+def patient() -> Patient:
+    """Read the recording, once in each process."""
     folder = data_dir() / "resect_case24"
-    mri_points, us_points = read_tag_pairs(folder / "Case24-MRI-beforeUS.tag")
-    T_landmarks = fit_rigid(mri_points, us_points)
-    frames = list(cut_frames(read_volume(folder / "Case24_US.nii.gz")))
     mris = {name: read_volume(folder / f"Case24_{name}_in_US_grid.nii.gz")
             for name in ("FLAIR", "T1")}  # fmt: skip
-    starts = list(perturbed(T_landmarks, mri_points.mean(axis=0), parsed.starts))
-    search, local = RegistrationSettings(), RegistrationSettings(start_count=0)
-    runs = [("FLAIR", "search", mris["FLAIR"], search), ("FLAIR", "local", mris["FLAIR"], local),
-            ("T1", "search", mris["T1"], search), ("T1", "local", mris["T1"], local),
-            ("FLAIR flipped", "search", flipped(mris["FLAIR"]), search),
-            ("T1 flipped", "search", flipped(mris["T1"]), search)]  # fmt: skip
+    mris |= {f"{name} flipped": flipped(mri) for name, mri in mris.items()}
+    frames = list(cut_frames(read_volume(folder / "Case24_US.nii.gz")))
+    return Patient(frames, mris, *read_tag_pairs(folder / "Case24-MRI-beforeUS.tag"))
 
-    def error_mm(T_world_mri: Matrix4) -> float:
-        moved = transform_points(T_world_mri, mri_points)
-        return float(np.linalg.norm(moved - us_points, axis=1).mean())
 
-    each, summary = [], []
-    for name, method, mri, settings in runs:
-        rows = []
-        for number, T_start in enumerate(starts):
-            began = time.process_time()
-            update = register(mri, frames, T_start, settings)
-            rows.append(
-                {
-                    "MRI": name,
-                    "method": method,
-                    "start": number,
-                    "before mm": error_mm(T_start),
-                    "after mm": error_mm(update.T_world_mri),
-                    "accepted": update.trusted,
-                    "score": update.score,
-                    "lead": update.score - update.chance_score,
-                    "gap": update.gap,
-                    "s": time.process_time() - began,
-                }
-            )
-            if parsed.picture and name == "FLAIR" and method == "search" and number == 0:
-                poses = {"before": T_start, "after": update.T_world_mri, "landmarks": T_landmarks}
-                draw(parsed.picture, mri, frames[len(frames) // 2], poses, error_mm)
-        each += rows
-        summary.append(summarised(rows))
-    note = NOTE.format(frames=FRAMES, starts=len(starts), mm=REACH_MM, deg=REACH_DEG, seed=SEED,
-                       floor=error_mm(T_landmarks))  # fmt: skip
-    write_table("resect24_starts", each, note)
-    write_table("resect24", [identity_row(each), *summary], note)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Register from all starts and write the tables."""
+    run = parse_run(__doc__, arguments)
+    plans = [replace(starts, count=FAST_STARTS) if run.fast else starts for starts in (NEAR, FAR)]
+    if run.dev:
+        plans = [replace(starts, seed=starts.dev_seed) for starts in plans]
+    tasks = [(starts, mri, method) for starts in plans for mri, method in wanted(starts)]
+    with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
+        found = list(pool.map(tried, *zip(*tasks, strict=True)))
+    note = NOTE.format(
+        frames=FRAMES,
+        starts=";\n".join(f"{one.name}: {one.count} up to {one.mm:g} mm and {one.deg:g} degrees "
+                          f"(seed {one.seed})" for one in plans),
+        floor=patient().error_mm(patient().T_landmarks),
+        evaluations=NELDER_MEAD_EVALUATIONS,
+        processes=PROCESSES,
+    )  # fmt: skip
+    write_table("resect24_starts", [case for cases in found for case in cases], note, run.results)
+    write_table("resect24", [summarised(cases) for cases in found], note, run.results)
+    if run.pictures is not None:
+        run.pictures.mkdir(parents=True, exist_ok=True)
+        draw(run.pictures / "resect24.png", patient(), patient().starts(plans[0])[0])
+
+
+def wanted(starts: Starts) -> list[tuple[str, str]]:
+    """Return MRI and method of each row.
+
+    From far, T1 is left out: it says little from near, and its searches take minutes.
+    """
+    names = list(REGISTRATION_METHODS)
+    if starts.name == FAR.name:
+        return [("FLAIR", name) for name in names if name != LOCAL]
+    rows = [(mri, name) for mri in ("FLAIR", "T1") for name in names]
+    return [*rows, ("FLAIR flipped", SEARCH), ("T1 flipped", SEARCH)]
+
+
+def tried(starts: Starts, mri: str, method: str) -> list[Case]:
+    """Register one MRI from all starts by one method; return the figures of each."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    one = patient()
+    cases: list[Case] = []
+    for number, T_start in enumerate(one.starts(starts)):
+        register = partial(REGISTRATION_METHODS[method], one.frames, one.mris[mri], T_start)
+        result = measured(register)
+        update = result.value.update
+        cases.append(
+            {
+                "starts": starts.name,
+                "MRI": mri,
+                "method": method,
+                "start": number,
+                "before mm": one.error_mm(T_start),
+                "after mm": one.error_mm(result.value.T_world_mri),
+                "accepted": "-" if result.value.accepted is None else result.value.accepted,
+                "score": update.score if update else np.nan,
+                "lead": update.score - update.chance_score if update else np.nan,
+                "gap": update.gap if update else np.nan,
+                "s": result.cpu_s,
+                "peak MiB": result.peak_mib,
+            }
+        )
+    print(summarised(cases), flush=True)
+    return cases
 
 
 def cut_frames(ultrasound: Volume) -> Iterator[TrackedFrame]:
@@ -135,31 +233,17 @@ def probe_pose(
 
 
 def perturbed(
-    T_world_mri: Matrix4, centre_mri_mm: Float64[np.ndarray, "3"], count: int
+    T_world_mri: Matrix4, centre_mri_mm: Float64[np.ndarray, "3"], starts: Starts
 ) -> Iterator[Matrix4]:
     """Yield poses turned and moved in random directions by up to the reach."""
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(starts.seed)
     about = make_rigid(np.eye(3), centre_mri_mm)
-    for _ in range(count):
+    for _ in range(starts.count):
         shift, axis = rng.normal(size=(2, 3))
-        shift *= rng.uniform(0.0, REACH_MM) / np.linalg.norm(shift)
-        axis *= np.radians(rng.uniform(0.0, REACH_DEG)) / np.linalg.norm(axis)
+        shift *= rng.uniform(0.0, starts.mm) / np.linalg.norm(shift)
+        axis *= np.radians(rng.uniform(0.0, starts.deg)) / np.linalg.norm(axis)
         error = make_rigid(Rotation.from_rotvec(axis).as_matrix(), shift)
         yield T_world_mri @ about @ error @ invert_rigid(about)
-
-
-def register(
-    mri: Volume, frames: list[TrackedFrame], T_start: Matrix4, settings: RegistrationSettings
-) -> RegistrationUpdate:
-    """Register once, on all frames."""
-    registration = MriRegistration(mri, settings)
-    registration.set_initial(T_start)
-    for frame in frames:
-        registration.add_frame(frame)
-    update = registration.step()
-    if update is None:
-        raise SystemExit(f"{len(frames)} frames gave no attempt")
-    return update
 
 
 def fit_rigid(source: Float64[np.ndarray, "n 3"], target: Float64[np.ndarray, "n 3"]) -> Matrix4:
@@ -174,39 +258,32 @@ def flipped(volume: Volume) -> Volume:
     return replace(volume, data=np.ascontiguousarray(volume.data[::-1, ::-1, ::-1]))
 
 
-def summarised(rows: list[dict[str, object]]) -> dict[str, object]:
+def summarised(cases: Sequence[Case]) -> dict[str, object]:
     """Return one row for all starts of a method."""
-    after = np.array([row["after mm"] for row in rows], dtype=float)
-    accepted = np.array([row["accepted"] for row in rows], dtype=bool)
-    lead = np.array([row["lead"] for row in rows], dtype=float)
-    seconds = np.array([row["s"] for row in rows], dtype=float)
+    after = column(cases, "after mm")
+    judged = all(case["accepted"] != "-" for case in cases)
+    accepted = column(cases, "accepted") > 0 if judged else np.zeros(len(cases), bool)
+    lead = column(cases, "lead")
     return {
-        "MRI": rows[0]["MRI"],
-        "method": rows[0]["method"],
-        "within 2 mm": f"{np.mean(after <= 2.0):.0%}",
+        "starts": cases[0]["starts"],
+        "MRI": cases[0]["MRI"],
+        "method": cases[0]["method"],
+        "within 2 mm": share(after <= SUCCESS_MM),
         "median mm": float(np.median(after)),
         "95 % mm": float(np.percentile(after, 95)),
-        "lead": f"{lead.min():.3f} to {lead.max():.3f}",
-        "accepted": f"{accepted.mean():.0%}",
-        "right": f"{np.mean(after[accepted] <= 2.0):.0%}" if accepted.any() else "-",
-        "s": float(np.median(seconds)),
+        "lead": f"{lead.min():.3f} to {lead.max():.3f}" if judged else "-",
+        "accepted": share(accepted) if judged else "-",
+        "right": share(after[accepted] <= SUCCESS_MM),
+        "s": median(cases, "s"),
+        "peak MiB": median(cases, "peak MiB"),
     }
 
 
-def identity_row(rows: list[dict[str, object]]) -> dict[str, object]:
-    """Return the row of doing nothing."""
-    seen = {row["start"]: {**row, "after mm": row["before mm"], "accepted": False} for row in rows}
-    return {**summarised(list(seen.values())), "MRI": "-", "method": "none", "lead": "-", "s": 0.0}
-
-
-def draw(
-    path: Path,
-    mri: Volume,
-    frame: TrackedFrame,
-    poses: dict[str, Matrix4],
-    error_mm: Callable[[Matrix4], float],
-) -> None:
-    """Write the measured and the expected image and the MRI's slice, at each of the poses."""
+def draw(path: Path, patient: Patient, T_start: Matrix4) -> None:
+    """Write measured and expected image and the MRI's slice: before, after, and by landmarks."""
+    frame, mri = patient.frames[len(patient.frames) // 2], patient.mris["FLAIR"]
+    after = REGISTRATION_METHODS[SEARCH](patient.frames, mri, T_start).T_world_mri
+    poses = {"before": T_start, "after": after, "landmarks": patient.T_landmarks}
     registration = MriRegistration(mri)
     plane = frame.geometry.pixels_to_mm(frame.geometry.pixel_grid)
     points = transform_points(frame.T_world_transducer, np.pad(plane, ((0, 0), (0, 0), (0, 1))))
@@ -216,7 +293,8 @@ def draw(
         expected = cv2.convertScaleAbs(registration.expected_image(frame, T), alpha=2.0)
         values = mri.sample(transform_points(invert_rigid(T), points), fill=0.0)
         slice_image = np.clip(values * frame.geometry.fan_mask, 0, 255).astype(np.uint8)
-        rows.append([("measured", measured), (f"MRI {when}: {error_mm(T):.1f} mm", slice_image),
+        title = f"MRI {when}: {patient.error_mm(T):.1f} mm"
+        rows.append([("measured", measured), (title, slice_image),
                      ("expected", expected), ("both", overlay(measured, expected))])  # fmt: skip
     cv2.imwrite(str(path), panel_figure(rows)[..., ::-1])
 

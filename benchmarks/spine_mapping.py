@@ -37,7 +37,7 @@ to 80 degrees) to the mesh (`truth to mesh`: mean). `Chamfer` is the mean of bot
 behind the visible face: a method that takes the rest for empty gives bone a back face, about 3 mm
 inside; that is its error in `p95` and `HD95`, and `truth to mesh` is free of it.
 
-- `labels only`: maps of the labelled frames alone, whose slices speak for up to 5 mm on each side.
+- `labels only`: maps of the labelled frames alone; slices speak for up to 5 mm to either side.
 - `+ detector`: the mapper at its defaults, with the bone detector on frames without a label.
 - `naive occupancy`: feature grids of 8 to 1 mm and a network of two layers, fitted to the masks as
   they are (shadow is empty space), and kept within 3 mm of a labelled slice.

@@ -6,35 +6,57 @@ import numpy as np
 
 from us_recon.evaluation.mesh_metrics import SAMPLES, DistanceStatistics, MeshScore
 from us_recon.evaluation.surfaces import SurfaceQuery, sample_surface, triangle_normals
-from us_recon.evaluation.visibility import View, visible_points
+from us_recon.evaluation.visibility import MAX_INCIDENCE_DEG, View, visible_points
 from us_recon.occupancy.mesh import Mesh
 
 
 class TrueSurface:
-    """Gives the same scores as `score_mesh`, but looks up only once what the views could see."""
+    """Gives the same scores as `score_mesh`, but looks up only once what the views could see.
 
-    def __init__(self, truth: Mesh, views: Iterable[View]) -> None:
+    Args:
+        truth: True surface, normals outwards.
+        views: The sweep.
+        region_mm: Parts of a mesh further from the truth are other objects and are left out.
+        max_incidence_deg: Angle between beam and normal up to which a view sees a surface.
+    """
+
+    def __init__(
+        self,
+        truth: Mesh,
+        views: Iterable[View],
+        region_mm: float = np.inf,
+        max_incidence_deg: float = MAX_INCIDENCE_DEG,
+    ) -> None:
+        self._region_mm = region_mm
         self._query = SurfaceQuery(truth)
         self._points, triangle = sample_surface(truth, SAMPLES)
         normals = triangle_normals(truth)[triangle]
-        self._visible = visible_points(self._query, self._points, normals, views)
+        self._visible = visible_points(
+            self._query, self._points, normals, views, max_incidence_deg=max_incidence_deg
+        )
         if not self._visible.any():
             raise SystemExit("no view sees any of the truth; are both in the same frame?")
 
     def scores(self, mesh: Mesh) -> tuple[MeshScore, MeshScore]:
         """Return the score against the visible part of the truth, and against all of it.
 
-        All of the reconstruction is measured, wherever it lies: what it makes up where nothing
-        could be seen counts as its error in both scores.
+        All of the mesh within the region is measured, also where nothing could be seen: what a
+        method makes up counts as its error in both scores.
         """
         share = float(self._visible.mean())
         if mesh.is_empty:
             return MeshScore(None, 0.0, None, share), MeshScore(None, 0.0, None, None)
         points, _ = sample_surface(mesh, SAMPLES)
-        to_truth = DistanceStatistics.of(self._query.distances_mm(points))
+        distances_mm = self._query.distances_mm(points)
+        near = distances_mm <= self._region_mm
+        to_truth = DistanceStatistics.of(distances_mm[near]) if near.any() else None
         back_mm = SurfaceQuery(mesh).distances_mm(self._points)
         seen, every = (DistanceStatistics.of(d) for d in (back_mm[self._visible], back_mm))
-        return MeshScore(to_truth, 1.0, seen, share), MeshScore(to_truth, 1.0, every, None)
+        in_region = float(near.mean())
+        return (
+            MeshScore(to_truth, in_region, seen, share),
+            MeshScore(to_truth, in_region, every, None),
+        )
 
 
 def distances(score: MeshScore) -> dict[str, float]:
