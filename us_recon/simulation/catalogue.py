@@ -11,9 +11,11 @@ from us_recon.imaging.probe import ProbeKind
 from us_recon.imaging.volume import Volume
 from us_recon.settings import overridden
 from us_recon.simulation.brain import BrainSettings, VirtualBrain
+from us_recon.simulation.liver import LiverSettings, VirtualLiver
 from us_recon.simulation.long_bone import LongBoneSettings, VirtualLongBone
 from us_recon.simulation.probes import (
     VirtualProbe,
+    abdominal_probe,
     back_probe,
     superficial_probe,
     surgical_probe,
@@ -72,6 +74,14 @@ PATIENTS: Mapping[str, PatientKind] = MappingProxyType(
             SweepSettings(sweep="linear", length_mm=180.0, speed_mm_s=15.0),
             superficial_probe,
             "Two long bones in the soft tissue of a limb.",
+        ),
+        "liver": PatientKind(
+            LiverSettings,
+            LiverSettings.drawn,
+            lambda settings, seed, _: VirtualLiver(settings, seed),
+            SweepSettings(kind="fan", tilt_deg=18.0, follow=0.0),
+            abdominal_probe,
+            "Liver with vessels, gallbladder and diaphragm, from below the ribs.",
         ),
     }
 )
