@@ -79,7 +79,7 @@ PATIENTS: Mapping[str, PatientKind] = MappingProxyType(
             LiverSettings,
             LiverSettings.drawn,
             lambda settings, seed, _: VirtualLiver(settings, seed),
-            SweepSettings(kind="fan", tilt_deg=18.0, follow=0.0),
+            SweepSettings(sweep="fan", tilt_deg=18.0, follow=0.0),
             abdominal_probe,
             "Liver with vessels, gallbladder and diaphragm, from below the ribs.",
         ),
