@@ -38,7 +38,7 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     rows = []
-    for scene in PATIENTS:
+    for scene in (name for name in PATIENTS if name != "volume"):
         strips = []
         for probe in ProbeKind:
             cell = make_cell(scene, probe.value, SEED)

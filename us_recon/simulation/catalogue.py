@@ -17,12 +17,14 @@ from us_recon.simulation.probes import (
     VirtualProbe,
     abdominal_probe,
     back_probe,
+    general_probe,
     superficial_probe,
     surgical_probe,
 )
 from us_recon.simulation.robot import SweepSettings
 from us_recon.simulation.scene import Scene
 from us_recon.simulation.spine import SpineSettings, VirtualSpine
+from us_recon.simulation.user_volume import VolumePatient, VolumeSettings
 
 Loader = Callable[[Path], Volume]
 TRUTH_VALUES = MappingProxyType(
@@ -51,6 +53,14 @@ class PatientKind:
     sweep: SweepSettings
     probe: Callable[[ProbeKind], VirtualProbe]
     help: str
+
+
+def _volume_patient(settings: VolumeSettings, seed: int, load: Loader | None) -> VolumePatient:
+    if not settings.file:
+        raise ConfigError("the patient 'volume' needs a file; give one, as in file=ct.nii.gz")
+    if load is None:
+        raise InputError(f"nothing here can read {settings.file}; hand over a function that does")
+    return VolumePatient(load(Path(settings.file)), settings, seed)
 
 
 PATIENTS: Mapping[str, PatientKind] = MappingProxyType(
@@ -86,6 +96,14 @@ PATIENTS: Mapping[str, PatientKind] = MappingProxyType(
             SweepSettings(kind="fan", tilt_deg=18.0, follow=0.0),
             abdominal_probe,
             "Liver with vessels, gallbladder and diaphragm, from below the ribs.",
+        ),
+        "volume": PatientKind(
+            VolumeSettings,
+            VolumeSettings.drawn,
+            _volume_patient,
+            SweepSettings(kind="linear", length_mm=50.0),
+            general_probe,
+            "Your own CT or labelled volume.",
         ),
     }
 )
