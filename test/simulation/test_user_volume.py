@@ -149,6 +149,16 @@ def test_gas_inside_blocks_and_air_around_does_not() -> None:
     assert radius.max() < BONE_MM + 3.0
 
 
+def test_a_volume_that_is_cut_off_in_the_patient_ends_without_gas() -> None:
+    volume = ct()
+    data = volume.data.copy()
+    data[:, :80] = 40.0 + np.random.default_rng(1).normal(0.0, 12.0, data[:, :80].shape)
+    patient = VolumePatient(Volume(data, volume.T_space_index), VolumeSettings(width_mm=60.0))
+    deepest = patient.bounds_mm[0][1]
+    assert deepest < ORIGIN[1] - 5.0  # the box reaches beyond the volume
+    assert patient.solids == ("skin",)
+
+
 def test_a_soft_organ_of_labels_is_marked_as_a_whole() -> None:
     settings = VolumeSettings(tissues="7=liver,3=fat")
     patient = VolumePatient(labels(), settings)

@@ -98,11 +98,14 @@ def from_hounsfield(
         bone_hu: Bone begins here; its surface is best put halfway between bone and what is beside.
     """
     smooth = ndimage.gaussian_filter(volume.data, SMOOTHING_VOXELS)
-    hu = _on_grid(Volume(smooth, volume.T_space_index), grid, AIR_HU)
+    found = _on_grid(Volume(smooth, volume.T_space_index), grid, np.nan)
+    beyond = np.isnan(found)
+    hu = np.where(beyond, np.float32(AIR_HU), found)
     outside = _connected(hu < GAS_HU, grid, start_mm)
     skin = _signed_mm(outside, grid.spacing_mm)
-    rim = ndimage.binary_dilation(outside, iterations=3)
-    within = np.where(rim, np.maximum(hu, 0.0), hu)  # partial volume at the skin is no gas
+    # Partial volume at the skin and what lies beyond the volume is no gas in the patient.
+    rim = ndimage.binary_dilation(outside | beyond, iterations=3)
+    within = np.where(rim, np.maximum(hu, 0.0), hu)
     bone = _level_set_mm(bone_hu - hu, HU_SLOPE, grid.spacing_mm)
     gas = _level_set_mm(within - GAS_HU, HU_SLOPE, grid.spacing_mm)
     soft = _level_set_mm(FAT_HU - ndimage.gaussian_filter(hu, 0.7), HU_SLOPE, grid.spacing_mm)
