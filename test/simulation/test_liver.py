@@ -6,7 +6,7 @@ from us_recon.simulation.cell import CellSettings, ScanningCell, make_cell
 from us_recon.simulation.imager import Imager, ImagerSettings
 from us_recon.simulation.liver import LiverSettings, VirtualLiver
 from us_recon.simulation.probes import abdominal_probe
-from us_recon.simulation.scene import SceneGrid, on_grid
+from us_recon.simulation.scene import LEVEL_SETS, SceneGrid, on_grid
 from us_recon.simulation.tissue import TISSUES
 from us_recon.simulation.vessels import SHRINK, TAPER, VesselTree, grow
 
@@ -89,7 +89,7 @@ def test_the_solids_are_closed_and_of_human_size(grid: SceneGrid) -> None:
     voxel_ml = grid.grid.spacing_mm**3 / 1000.0
     names = [interface.name for interface in grid.interfaces]
     inside = {
-        name: float((grid.fields[2 + names.index(name)] < 0).sum()) * voxel_ml
+        name: float((grid.fields[LEVEL_SETS + names.index(name)] < 0).sum()) * voxel_ml
         for name in ("vessels", "gallbladder", "capsule")
     }
     assert 15.0 < inside["gallbladder"] < 70.0
