@@ -135,7 +135,10 @@ class VirtualLiver(StillScene):
         return -self.depth_mm(points_mm.astype(np.float32)).astype(np.float64)
 
     def _organs_mm(self, points_mm: Points, inner_mm: Values) -> dict[str, Values]:
-        """Return the signed distances of the organs, given the depth behind the wall."""
+        """Return the signed distances of the organs, given the depth behind the wall.
+
+        Of the diaphragm's muscle it is the depth within.
+        """
         size = np.float32(self.settings.size)
         local = points_mm.copy()
         local[:, 1] += np.float32(self.wall_mm)
@@ -147,6 +150,8 @@ class VirtualLiver(StillScene):
         liver = np.maximum(organs.liver_mm(local, dome) * size, -inner_mm)
         portal, hepatic = (tree.distance_mm(local) for tree in (organs.portal, organs.hepatic))
         kidney, sinus = organs.kidney_mm(local)
+        half = np.float32(DIAPHRAGM_MM / 2.0)
+        shell = half - np.abs(dome * size + half)
         found = {
             "liver": liver,
             "portal": portal * size,
@@ -154,7 +159,7 @@ class VirtualLiver(StillScene):
             "gallbladder": organs.gallbladder_mm(local) * size,
             "kidney": np.maximum(kidney * size, 2.0 - liver),
             "sinus": sinus * size,
-            "muscle": np.maximum(dome * size, -inner_mm),
+            "diaphragm": np.minimum(shell, inner_mm),
             "lung": lung,
         }
         return {name: value.astype(np.float32) for name, value in found.items()}
@@ -183,7 +188,7 @@ class VirtualLiver(StillScene):
                 (dermis, "fat", lobules),
                 (deep, "muscle", fibres),
                 (inner, "fat", 5.0 + lobules),
-                (DIAPHRAGM_MM * 0.5 - np.abs(organ["muscle"] + DIAPHRAGM_MM / 2.0), "muscle", 0.0),
+                (organ["diaphragm"], "muscle", 0.0),
                 (-organ["liver"], "liver", lobes),
                 (-organ["kidney"], "kidney", 0.5 * fibres),
                 (-organ["sinus"], "fat", 9.0 + lobules),
@@ -211,6 +216,7 @@ class VirtualLiver(StillScene):
             (dermis, MriTissue.FAT),
             (deep, MriTissue.MUSCLE),
             (inner, MriTissue.FAT),
+            (organ["diaphragm"], MriTissue.MUSCLE),
             (-organ["liver"], MriTissue.LIVER),
             (-organ["kidney"], MriTissue.KIDNEY),
             (-organ["sinus"], MriTissue.FAT),
