@@ -23,9 +23,9 @@ DISTANCES = (
 )  # fmt: skip
 
 NOTE = """
-Set {name}, version {version}: {labels}. Lumbar spines from the seeds {seeds}, every seed with its
-own shape and probe (linear, convex, phased in turn), raster sweeps, tracked with noise and a
-calibration error. Medians over the patients; a method that gives no mesh for a patient counts
+Set {name}, version {version}: {labels}.
+Lumbar spines from the seeds {seeds}, each with its own shape and probe (linear, convex, phased in
+turn), raster sweeps, tracked with noise and a calibration error. Medians over the patients; a method that gives no mesh for a patient counts
 there as infinitely far, and one that never gives any says "{none}".
 
 Distances go from all of the mesh to the nearest true surface (median, 95th percentile), and back
