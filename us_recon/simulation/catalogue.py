@@ -83,7 +83,7 @@ PATIENTS: Mapping[str, PatientKind] = MappingProxyType(
             LiverSettings,
             LiverSettings.drawn,
             VirtualLiver,
-            SweepSettings(sweep="fan", tilt_deg=18.0, follow=0.0),
+            SweepSettings(sweep="fan", tilt_deg=18.0, follow=0.0, press_mm=4.0),
             abdominal_probe,
             "Liver with vessels, gallbladder and diaphragm, from below the ribs.",
         ),

@@ -84,7 +84,16 @@ class VirtualLiver(StillScene):
             Interface("capsule", 0.02, exponent=5.0, roughness=0.3, patchiness_db=4.0),
             Interface("vessels", 0.006, exponent=6.0, roughness=0.4, patchiness_db=4.0),
             Interface("gallbladder", 0.03, exponent=5.0, roughness=0.3, patchiness_db=3.0),
-            Interface("diaphragm", air, 3.0, roughness=0.25, patchiness_db=3.0, blocks=True),
+            Interface(
+                "diaphragm",
+                air,
+                3.0,
+                roughness=0.25,
+                patchiness_db=3.0,
+                blocks=True,
+                haze_db=-3.0,
+                haze_db_cm=8.0,
+            ),
         )
 
     @cached_property

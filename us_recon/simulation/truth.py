@@ -99,7 +99,8 @@ def _rounded(values: Float64[np.ndarray, "..."], decimals: int = 4) -> list[Any]
 
 
 def _write_mri(mri: Volume, path: Path) -> None:
-    data = np.clip(np.rint(mri.data), 0, np.iinfo(np.int16).max).astype(np.int16)
+    limits = np.iinfo(np.int16)  # CT has negative values, an MRI has none
+    data = np.clip(np.rint(mri.data), limits.min, limits.max).astype(np.int16)
     image = nibabel.nifti1.Nifti1Image(data, mri.T_space_index)
     image.header.set_xyzt_units("mm")
     nibabel.loadsave.save(image, path)
