@@ -2,7 +2,7 @@
 
 Ring-down: the transducer still vibrates from the transmit pulse. Clutter: sound reverberates in the
 skin and fat and arrives late, as a haze with the character of speckle (Lediju et al., Ultrasonic
-Imaging 31 (2009) 35, describe it). Lens echoes: where the face touches air, the pulse runs up and
+Imaging 30 (2008) 151, measure it). Lens echoes: where the face touches air, the pulse runs up and
 down in the lens and each round trip draws one more line. Levels are set by us.
 """
 

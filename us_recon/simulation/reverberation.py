@@ -1,8 +1,8 @@
 """Echoes that went up and down more than once between a strong reflector and the probe's face.
 
-Each round trip shows the picture once more, as much deeper as the reflector lies deep (Szabo,
-Diagnostic Ultrasound Imaging, chapter 10, names it among the artefacts). Behind gas the many trips
-through the tissue in front also leave a haze, the dirty shadow.
+Each round trip shows the picture once more, as much deeper as the reflector lies deep. Behind gas
+the many trips through the tissue in front also leave a haze, the dirty shadow. Strengths are set by
+us.
 """
 
 from dataclasses import dataclass
