@@ -5,12 +5,14 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: setup test lint demo bench clean distclean help
+.PHONY: setup test lint demo bench bench-fast clean distclean help
 
 # The stamps carry the kind of ROS in their name, so that a change of it sets up anew.
 ROS_KIND := $(if $(and $(ROS_DISTRO),$(AMENT_PREFIX_PATH)),$(ROS_DISTRO),wheels)
 STAMPS := .ros/stamps/$(ROS_KIND)
 ENV := . ./env.sh &&
+BENCHMARKS := simulated_images volume_reconstruction spine_mapping brain_registration brain_gate \
+	bone_leg resect24 load
 
 ## setup: virtual environment, system libraries, messages, env.sh
 setup: $(STAMPS)/workspace
@@ -31,6 +33,11 @@ $(STAMPS)/workspace: $(STAMPS)/python CMakeLists.txt package.xml us_recon/__init
 	@scripts/write_env.sh
 	@touch $@
 
+$(STAMPS)/bench: $(STAMPS)/workspace
+	@$(ENV) python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
+		--constraint constraints.txt --editable ".[bench]"
+	@touch $@
+
 ## test: set up, then all checks and all tests
 test: setup lint
 	@$(ENV) python -m pytest
@@ -45,12 +52,15 @@ lint: setup
 demo: setup
 	@$(ENV) us-recon demo --out demo_output
 
-## bench: every benchmark; tables in benchmarks/results/
-bench: setup
-	@$(ENV) for file in benchmarks/[a-z]*.py; do \
-		name=$$(basename "$$file" .py); \
-		grep -q '__main__' "$$file" || continue; \
+## bench: every benchmark, about an hour and a half; tables in benchmarks/results/
+bench: $(STAMPS)/bench
+	@$(ENV) for name in $(BENCHMARKS); do \
 		echo "== $$name"; python -m "benchmarks.$$name" || exit 1; done
+
+## bench-fast: a part of every benchmark, under ten minutes; tables in benchmarks/results/fast/
+bench-fast: $(STAMPS)/bench
+	@$(ENV) for name in $(BENCHMARKS); do \
+		echo "== $$name"; python -m "benchmarks.$$name" --fast || exit 1; done
 
 ## clean: remove what builds and tests left, keep the virtual environment
 clean:

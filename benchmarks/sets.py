@@ -22,12 +22,14 @@ from us_recon.imaging.volume import Volume
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.views import View
 from us_recon.simulation.cell import CellSettings, ScanningCell, make_cell
+from us_recon.simulation.imager import ImagerSettings
 from us_recon.simulation.robot import SweepSettings
 from us_recon.simulation.tracker import TrackerSettings
 
 RECORD = Path(__file__).parent / "sets.json"
 PROBES = tuple(ProbeKind)
 OFF_MM = (1.5, 5.0)
+GAIN_DB, SLIDER_DB, SLIDERS, NOISE_DB = (-4.0, 4.0), (-3.0, 3.0), 8, (-62.0, -52.0)
 BLOCKS = 8  # a set's images are recorded as the mean brightness of 8 x 8 blocks
 
 TRACKER = TrackerSettings(noise_mm=0.15, noise_deg=0.1, calibration_error_mm=0.3)
@@ -230,12 +232,30 @@ def spine_scan(seed: int) -> tuple[ScanningCell, list[TrackedFrame]]:
 
 def spine_cell(seed: int) -> ScanningCell:
     """Return the cell of one spine; the probe goes through all kinds with the seed."""
-    return make_cell("spine", PROBES[seed % 3], seed, SPINE_SWEEP, TRACKER, SPINE_CELL)
+    return make_cell(
+        "spine", PROBES[seed % 3], seed, SPINE_SWEEP, TRACKER, SPINE_CELL, scanner(seed)
+    )
 
 
 def brain_cell(seed: int) -> ScanningCell:
-    """Return the cell of one brain; the probe goes through all kinds with the seed."""
-    return make_cell("brain", PROBES[seed % 3], seed, BRAIN_SWEEP, TRACKER, BRAIN_CELL)
+    """Return the cell of one brain; the probe goes through all kinds with the seed.
+
+    Every second brain has a tumour, which its MRI shows too. There is no brain shift.
+    """
+    patient = {"lesion": "solid" if seed % 2 else "none"}
+    return make_cell(
+        "brain", PROBES[seed % 3], seed, BRAIN_SWEEP, TRACKER, BRAIN_CELL, scanner(seed), patient
+    )
+
+
+def scanner(seed: int) -> ImagerSettings:
+    """Return a scanner as some user has set it: no method may count on one brightness."""
+    rng = np.random.default_rng([seed, 5])
+    return ImagerSettings(
+        gain_db=round(float(rng.uniform(*GAIN_DB)), 1),
+        tgc_sliders_db=tuple(np.round(rng.uniform(*SLIDER_DB, SLIDERS), 1).tolist()),
+        noise_db=round(float(rng.uniform(*NOISE_DB)), 1),
+    )
 
 
 def moved_label(frame: TrackedFrame, rng: np.random.Generator) -> UInt8[np.ndarray, "rows columns"]:
@@ -259,9 +279,10 @@ def record() -> dict[str, dict[str, object]]:
     sets = {one.name: (one, "spine") for one in SPINE_SETS.values()}
     found: dict[str, dict[str, object]] = {}
     for one, patient in [*sets.values(), (BRAIN_REG, "brain")]:
+        scanners = [asdict(scanner(seed)) for seed in one.seeds_test]
         found[one.name] = {
             "version": one.version,
-            "definition": digest([asdict(one), fixed[patient]]),
+            "definition": digest([asdict(one), fixed[patient], scanners]),
             "image": looks[patient],
         }
     for real in (LOAD, BONE_LEG, RESECT24):

@@ -191,7 +191,7 @@ def test_brain_cell_makes_images() -> None:
     assert not image[~cell.geometry.fan_mask].any()
 
 
-@pytest.mark.parametrize(("scene", "probe"), [("liver", "linear"), ("spine", "matrix")])
+@pytest.mark.parametrize(("scene", "probe"), [("lung", "linear"), ("spine", "matrix")])
 def test_unknown_names_are_refused(scene: str, probe: str) -> None:
     with pytest.raises(InputError, match="expected one of"):
         make_cell(scene, probe)

@@ -14,7 +14,6 @@ from us_recon.errors import InputError
 from us_recon.imaging.events import AcquisitionEvent, ImageEvent
 from us_recon.imaging.probe import ProbeKind
 from us_recon.io.bag import Storage, truth_folder, write_bag
-from us_recon.io.volumes import read_volume
 from us_recon.pipeline.threads import use_one_thread
 from us_recon.simulation.arrays import write_arrays
 from us_recon.simulation.catalogue import PATIENTS, patient_kind
@@ -82,7 +81,7 @@ def run(parsed: argparse.Namespace) -> int:
     kind = patient_kind(parsed.scene)
     values = {part: given_settings(parsed, part) for part in PARTS}
     values |= sorted_by_part(parsed.patient, kind)
-    cell = cell_from_values(parsed.scene, parsed.probe, parsed.seed, values, read_volume)
+    cell = cell_from_values(parsed.scene, parsed.probe, parsed.seed, values)
     if parsed.out.suffix == ARRAYS_SUFFIX:
         truth_out = parsed.out.with_name(f"{parsed.out.stem}_truth")
         if not parsed.overwrite and parsed.out.exists():

@@ -2,27 +2,28 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from us_recon.errors import InputError
+from us_recon.errors import ConfigError, InputError
 from us_recon.imaging.probe import ProbeKind
-from us_recon.imaging.volume import Volume
+from us_recon.io.volumes import read_volume
 from us_recon.settings import overridden
 from us_recon.simulation.brain import BrainSettings, VirtualBrain
+from us_recon.simulation.liver import LiverSettings, VirtualLiver
 from us_recon.simulation.long_bone import LongBoneSettings, VirtualLongBone
 from us_recon.simulation.probes import (
     VirtualProbe,
+    abdominal_probe,
     back_probe,
+    general_probe,
     superficial_probe,
     surgical_probe,
 )
 from us_recon.simulation.robot import SweepSettings
 from us_recon.simulation.scene import Scene
 from us_recon.simulation.spine import SpineSettings, VirtualSpine
-
-Loader = Callable[[Path], Volume]
+from us_recon.simulation.user_volume import VolumePatient, VolumeSettings
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,7 @@ class PatientKind:
     Attributes:
         settings: Dataclass of its settings.
         drawn: Draws the settings of one patient from a seed.
-        make: Makes the patient from settings, seed and, for a kind that needs one, a function
-            that reads a volume.
+        make: Makes the patient from settings and seed.
         sweep: How it is scanned unless told otherwise.
         probe: Gives the probe of each kind that suits it.
         help: One sentence for the user.
@@ -41,10 +41,16 @@ class PatientKind:
 
     settings: type
     drawn: Callable[[int], Any]
-    make: Callable[[Any, int, Loader | None], Scene]
+    make: Callable[[Any, int], Scene]
     sweep: SweepSettings
     probe: Callable[[ProbeKind], VirtualProbe]
     help: str
+
+
+def _volume_patient(settings: VolumeSettings, seed: int) -> VolumePatient:
+    if not settings.file:
+        raise ConfigError("the patient 'volume' needs a file; give one, as in file=ct.nii.gz")
+    return VolumePatient(read_volume(settings.file), settings, seed)
 
 
 PATIENTS: Mapping[str, PatientKind] = MappingProxyType(
@@ -52,7 +58,7 @@ PATIENTS: Mapping[str, PatientKind] = MappingProxyType(
         "spine": PatientKind(
             SpineSettings,
             SpineSettings.drawn,
-            lambda settings, seed, _: VirtualSpine(settings, seed),
+            VirtualSpine,
             SweepSettings(sweep="raster", length_mm=70.0, lanes=3, lane_spacing_mm=18.0),
             back_probe,
             "Lumbar vertebrae under the muscles of the back.",
@@ -60,7 +66,7 @@ PATIENTS: Mapping[str, PatientKind] = MappingProxyType(
         "brain": PatientKind(
             BrainSettings,
             BrainSettings.drawn,
-            lambda settings, seed, _: VirtualBrain(settings, seed),
+            VirtualBrain,
             SweepSettings(sweep="fan", tilt_deg=28.0),
             surgical_probe,
             "Brain through a craniotomy, with lesion and brain shift where asked for.",
@@ -68,10 +74,26 @@ PATIENTS: Mapping[str, PatientKind] = MappingProxyType(
         "long_bone": PatientKind(
             LongBoneSettings,
             LongBoneSettings.drawn,
-            lambda settings, seed, _: VirtualLongBone(settings, seed),
+            VirtualLongBone,
             SweepSettings(sweep="linear", length_mm=180.0, speed_mm_s=15.0),
             superficial_probe,
             "Two long bones in the soft tissue of a limb.",
+        ),
+        "liver": PatientKind(
+            LiverSettings,
+            LiverSettings.drawn,
+            VirtualLiver,
+            SweepSettings(sweep="fan", tilt_deg=18.0, follow=0.0),
+            abdominal_probe,
+            "Liver with vessels, gallbladder and diaphragm, from below the ribs.",
+        ),
+        "volume": PatientKind(
+            VolumeSettings,
+            VolumeSettings.drawn,
+            _volume_patient,
+            SweepSettings(sweep="linear", length_mm=50.0),
+            general_probe,
+            "Your own CT or labelled volume.",
         ),
     }
 )
@@ -92,7 +114,6 @@ def make_patient(
     name: str,
     seed: int,
     values: Mapping[str, Any] = MappingProxyType({}),
-    load: Loader | None = None,
 ) -> Scene:
     """Return a patient drawn from a seed.
 
@@ -100,11 +121,10 @@ def make_patient(
         name: One of `PATIENTS`.
         seed: Seed of shape and texture.
         values: Settings that are not drawn but given.
-        load: Reads a volume, for the patient that is made from the user's own.
 
     Raises:
         ConfigError: A setting is unknown, of the wrong type or out of range.
         InputError: Unknown name, or a volume that cannot be used.
     """
     kind = patient_kind(name)
-    return kind.make(overridden(kind.drawn(seed), values), seed, load)
+    return kind.make(overridden(kind.drawn(seed), values), seed)

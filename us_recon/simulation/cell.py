@@ -23,7 +23,7 @@ from us_recon.imaging.probe import ProbeKind
 from us_recon.imaging.volume import Volume
 from us_recon.occupancy.mesh import Mesh
 from us_recon.settings import setting
-from us_recon.simulation.catalogue import Loader, make_patient, patient_kind
+from us_recon.simulation.catalogue import make_patient, patient_kind
 from us_recon.simulation.imager import Imager, ImagerSettings
 from us_recon.simulation.probes import VirtualProbe
 from us_recon.simulation.robot import SweepSettings, Trajectory, plan_sweep
@@ -271,7 +271,6 @@ def make_cell(
     settings: CellSettings | None = None,
     imager: ImagerSettings | None = None,
     patient: Mapping[str, Any] | None = None,
-    load: Loader | None = None,
 ) -> ScanningCell:
     """Return a cell with a patient drawn from the seed.
 
@@ -284,7 +283,6 @@ def make_cell(
         settings: Timing and place.
         imager: Settings of the scanner.
         patient: Settings of the patient that are given instead of drawn.
-        load: Reads the user's volume, for the patient that is made from one.
 
     Raises:
         ConfigError: A setting of the patient is unknown or out of range.
@@ -294,7 +292,7 @@ def make_cell(
     if probe not in tuple(ProbeKind):
         raise InputError(f"probe is {probe!r}; expected one of {', '.join(ProbeKind)}")
     return ScanningCell(
-        make_patient(scene, seed, patient or {}, load),
+        make_patient(scene, seed, patient or {}),
         kind.probe(ProbeKind(probe)),
         sweep or kind.sweep,
         tracker,

@@ -27,6 +27,9 @@ class MriTissue(Enum):
     CSF = 45.0
     CORTICAL_BONE = 12.0
     MARROW = 170.0
+    LIVER = 140.0
+    KIDNEY = 85.0
+    BLOOD = 40.0  # flowing, not enhanced
 
 
 Layers = Callable[[Float32[np.ndarray, "n 3"]], list[tuple[Float32[np.ndarray, " n"], MriTissue]]]

@@ -6,7 +6,7 @@ from typing import Any
 
 from us_recon.errors import ConfigError
 from us_recon.settings import from_mapping, overridden, value_from_text
-from us_recon.simulation.catalogue import Loader, PatientKind, patient_kind
+from us_recon.simulation.catalogue import PatientKind, patient_kind
 from us_recon.simulation.cell import CellSettings, ScanningCell, make_cell
 from us_recon.simulation.imager import ImagerSettings
 from us_recon.simulation.robot import SweepSettings
@@ -16,9 +16,7 @@ Values = dict[str, Any]
 PARTS: tuple[type, ...] = (SweepSettings, TrackerSettings, CellSettings, ImagerSettings)
 
 
-def cell_from_options(
-    scene: str, probe: str, seed: int, texts: Sequence[str], load: Loader | None = None
-) -> ScanningCell:
+def cell_from_options(scene: str, probe: str, seed: int, texts: Sequence[str]) -> ScanningCell:
     """Return a cell with settings such as ``["sweep=fan", "noise_mm=0.3", "gain_db=6"]``.
 
     Args:
@@ -26,14 +24,13 @@ def cell_from_options(
         probe: "linear", "convex" or "phased".
         seed: Seed of everything that is random.
         texts: Settings as "name=value" of sweep, tracker, acquisition, scanner or patient.
-        load: Reads the user's volume, for the patient that is made from one.
 
     Raises:
         ConfigError: A text that is no setting, or a value that is not allowed.
         InputError: Unknown scene or probe.
     """
     kind = patient_kind(scene)
-    return cell_from_values(scene, probe, seed, sorted_by_part(texts, kind), load)
+    return cell_from_values(scene, probe, seed, sorted_by_part(texts, kind))
 
 
 def cell_from_values(
@@ -41,7 +38,6 @@ def cell_from_values(
     probe: str,
     seed: int,
     values: Mapping[type, Values],
-    load: Loader | None = None,
 ) -> ScanningCell:
     """Return a cell whose parts have these settings; what is not given keeps its default."""
     kind = patient_kind(scene)
@@ -54,7 +50,6 @@ def cell_from_values(
         settings=from_mapping(CellSettings, values.get(CellSettings, {})),
         imager=from_mapping(ImagerSettings, values.get(ImagerSettings, {})),
         patient=values.get(kind.settings, {}),
-        load=load,
     )
 
 

@@ -7,6 +7,7 @@ through the tissue in front also leave a haze, the dirty shadow.
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from jaxtyping import Complex64
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from us_recon.simulation.propagation import FirstBlock
 from us_recon.simulation.scene import Interface
 
 ORDERS = 3
+HAZE_EDGE_BEAMS = 2.0  # standard deviation of the soft side
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ def haze_level(
     beyond_mm = depth_mm[None, :] - np.where(block.interface >= 0, block.depth_mm, 0.0)[:, None]
     shown_db = level_db[:, None] - fall_db_cm[:, None] * beyond_mm / 10.0
     level = block.transmission[:, None] * 10.0 ** (shown_db / 20.0)
-    return np.where(beyond_mm > 0, level, 0.0).astype(np.float32)
+    level = np.where(beyond_mm > 0, level, 0.0).astype(np.float32)
+    # Neighbouring beams share their aperture: the haze has no sharp sides.
+    return np.asarray(cv2.GaussianBlur(level, (1, 0), 0.1, sigmaY=HAZE_EDGE_BEAMS))
 
 
 @compiled

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32
+from numpy.typing import NDArray
 
 from us_recon.imaging.probe import ProbeGeometry
+from us_recon.simulation.lookup import compiled
 from us_recon.simulation.noise import hash_cells, mix
 
-_PHASES = 2**16
+_PER_16_BITS = np.float32(2.0**-16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,19 +61,14 @@ class ScattererLattice:
             margin_mm: How far beyond the sector's bounding box scatterers are kept.
         """
         cells = self._cells_near(T_scene_transducer, geometry, half_thickness_mm, margin_mm)
-        first = hash_cells(cells, self.seed)
-        second = mix(first + np.uint32(0x9E3779B9))
-        jitter = np.empty(cells.shape, dtype=np.float32)
-        jitter[0] = first & np.uint32(0xFFFF)
-        jitter[1] = first >> np.uint32(16)
-        jitter[2] = second >> np.uint32(16)
-        jitter *= np.float32(2.0**-16)
-        jitter += cells
-        jitter *= np.float32(self.pitch_mm)
-        jitter -= T_scene_transducer[:3, 3:].astype(np.float32)
-        plane_mm = T_scene_transducer[:3, :3].T.astype(np.float32) @ jitter
-        turn = (second & np.uint32(_PHASES - 1)).astype(np.float32)
-        return Scatterers(plane_mm, turn * np.float32(2.0 * np.pi / _PHASES))
+        bits = np.empty((2, cells.shape[1]), dtype=np.uint32)
+        bits[0] = hash_cells(cells, self.seed)
+        bits[1] = mix(bits[0] + np.uint32(0x9E3779B9))
+        plane_mm = np.empty(cells.shape, dtype=np.float32)
+        phase_rad = np.empty(cells.shape[1], dtype=np.float32)
+        T = T_scene_transducer.astype(np.float32)
+        _jitter(cells, bits, np.float32(self.pitch_mm), T, plane_mm, phase_rad)
+        return Scatterers(plane_mm, phase_rad)
 
     def _cells_near(
         self,
@@ -151,3 +148,20 @@ def _left_of(
     """Return the distance by which points lie on the unmarked side of a beam."""
     direction = (beam_mm[1] - beam_mm[0]) / np.linalg.norm(beam_mm[1] - beam_mm[0])
     return np.asarray(direction[0] * (y_mm - beam_mm[0, 1]) - direction[1] * (x_mm - beam_mm[0, 0]))
+
+
+@compiled
+def _jitter(
+    cells: NDArray[np.int32], bits: NDArray[np.uint32], pitch_mm: float, T: NDArray[np.float32],
+    plane_mm: NDArray[np.float32], phase_rad: NDArray[np.float32],
+) -> None:  # fmt: skip
+    """Place a scatterer in each cell by 48 of its bits, in the transducer frame, and turn it."""
+    low, turn = np.uint32(0xFFFF), np.float32(2.0 * np.pi)
+    for n in range(cells.shape[1]):
+        x = np.float32(bits[0, n] & low) * _PER_16_BITS + np.float32(cells[0, n])
+        y = np.float32(bits[0, n] >> 16) * _PER_16_BITS + np.float32(cells[1, n])
+        z = np.float32(bits[1, n] >> 16) * _PER_16_BITS + np.float32(cells[2, n])
+        x, y, z = x * pitch_mm - T[0, 3], y * pitch_mm - T[1, 3], z * pitch_mm - T[2, 3]
+        for axis in range(3):
+            plane_mm[axis, n] = T[0, axis] * x + T[1, axis] * y + T[2, axis] * z
+        phase_rad[n] = np.float32(bits[1, n] & low) * _PER_16_BITS * turn

@@ -83,7 +83,7 @@ TISSUES = MappingProxyType(
         ),
         "blood": Tissue(1050, 1575, 0.15, 1.2, -38.0, f"attenuation {DIAGNOSTICS}; rest set by us"),
         "bile": Tissue(1010, 1520, 0.02, 1.5, -55.0, "near water; set by us"),
-        "vessel_wall": Tissue(1060, 1600, 0.8, 1.0, 4.0, f"bile duct, {ORGANS}; rest set by us"),
+        "vessel_wall": Tissue(1060, 1600, 0.8, 1.0, 7.0, f"bile duct, {ORGANS}; rest set by us"),
         "gallbladder": Tissue(1060, 1584, 0.8, 1.0, 3.0, f"wall, {ORGANS}; rest set by us"),
         "tumour": Tissue(1050, 1550, 0.8, 1.0, 3.0, "hyperechoic solid tumour; set by us"),
         "marrow": Tissue(1029, 1480, 0.5, 1.0, -10.0, "yellow marrow, like fat; set by us"),

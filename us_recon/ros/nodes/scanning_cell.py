@@ -10,7 +10,6 @@ from typing import Any
 from rclpy.node import Node
 
 from us_recon.geometry.pose_buffer import NS_PER_S
-from us_recon.io.volumes import read_volume
 from us_recon.pipeline.node_settings import CellNodeSettings
 from us_recon.pipeline.threads import use_one_thread
 from us_recon.ros.event_publisher import EventPublisher
@@ -47,7 +46,6 @@ class ScanningCellNode(Node):
                 f"label_every={self.settings.label_every}",
                 *shlex.split(self.settings.options),
             ],
-            read_volume,
         )
         if self.settings.truth_dir:
             write_truth(self.cell, Path(self.settings.truth_dir))
