@@ -25,7 +25,7 @@ from us_recon.geometry.rigid import Matrix4, transform_points
 
 SUCCESS_MM = 3.0
 OFFSETS_MM = ((0.0, 10.0), (10.0, 20.0), (20.0, 30.0))
-FAST_PATIENTS = 4
+FAST_PATIENTS = 2
 
 NOTE = """
 Set {name}, version {version}: {count} brains under random craniotomies (seeds {first} to {last}),

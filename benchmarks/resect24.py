@@ -72,7 +72,7 @@ class Starts:
 
 NEAR = Starts("near", 20, 5.0, 5.0, seed=24, dev_seed=1024)
 FAR = Starts("far", 50, 20.0, 15.0, seed=25, dev_seed=1025)
-FAST_STARTS = 2
+FAST_STARTS = 1
 PROCESSES = 2
 FRAMES = 30
 PROBE = ProbeGeometry.sector(ProbeKind.CONVEX, 34.0, 40.0, depth_mm=45.0, width_px=240)
