@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-import torch
 
 from benchmarks.arguments import parse_run
 from benchmarks.mapping_methods import MappingMethod, labels_only, with_detector
@@ -32,6 +31,7 @@ from us_recon.occupancy.mesh_files import read_mesh
 from us_recon.occupancy.mesh_tools import without_small_parts
 from us_recon.occupancy.slice_thickness import SliceThickness
 from us_recon.occupancy.surface import BeamSurface, SurfaceSource
+from us_recon.pipeline.threads import use_one_thread
 
 REGION_MM = 15.0
 LABEL_DEPTH_MM = 3.0  # as far as the virtual scanner's labels reach behind a visible face
@@ -102,8 +102,8 @@ class Method:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run all rows and write the table."""
     run = parse_run(__doc__, arguments)
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
+    use_one_thread()
+    use_one_thread()
     folder = data_dir() / "ultrabones_leg"
     frames = list(read_leg_recording(folder).tracked_frames())
     truth = read_mesh(folder / "Fibula.stl")

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 
+from benchmarks.arguments import parse_run
 from benchmarks.tables import write_table
 from us_recon.geometry.rigid import Matrix4, invert_rigid, make_rigid, transform_points
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.volume import Volume
+from us_recon.pipeline.threads import use_one_thread
 from us_recon.registration.registrar import MriRegistration, RegistrationUpdate
 from us_recon.simulation.cell import CellSettings, ScanningCell, make_cell
 from us_recon.simulation.tracker import random_rigid
@@ -42,18 +43,19 @@ thread.
 
 def main() -> None:
     """Register all patients and write the table."""
-    torch.set_num_threads(1)
+    run = parse_run(__doc__)
+    use_one_thread()
     rows = []
     for name, seeds in (("calibration", CALIBRATION), ("test", TEST)):
         results: dict[str, list[tuple[float, RegistrationUpdate, float]]] = {}
-        for seed in seeds:
+        for seed in seeds[:1] if run.fast else seeds:
             cell = make_cell(
                 "brain", PROBES[seed % 3], seed, settings=CellSettings(image_rate_hz=2.0)
             )
             for case, outcome in register_all(cell):
                 results.setdefault(case, []).append(outcome)
         rows += [{"patients": name, "MRI": case, **row(found)} for case, found in results.items()]
-    write_table("brain_gate", rows, NOTE)
+    write_table("brain_gate", rows, NOTE, run.results)
 
 
 def register_all(

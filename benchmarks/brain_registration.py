@@ -6,9 +6,7 @@ python -m benchmarks.brain_registration [--fast] [--dev] [--pictures FOLDER]
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
-import torch
 
 from benchmarks.arguments import parse_run
 from benchmarks.cases import Case, column, median, of, share, write_cases
@@ -22,6 +20,7 @@ from benchmarks.registration_methods import (
 from benchmarks.sets import BRAIN_REG, RegistrationCase
 from benchmarks.tables import write_table
 from us_recon.geometry.rigid import Matrix4, transform_points
+from us_recon.pipeline.threads import use_one_thread
 
 SUCCESS_MM = 3.0
 OFFSETS_MM = ((0.0, 10.0), (10.0, 20.0), (20.0, 30.0))
@@ -50,8 +49,7 @@ patient. CPU: one thread, preparation of the MRI included. Memory: peak above wh
 def main(arguments: Sequence[str] | None = None) -> None:
     """Register all patients by all methods and write the table."""
     run = parse_run(__doc__, arguments)
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    use_one_thread()
     seeds = run.seeds(BRAIN_REG, FAST_PATIENTS)
     cases: list[Case] = []
     for seed in seeds:

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from jaxtyping import Float64
 from scipy.spatial.transform import Rotation
 
@@ -43,6 +42,7 @@ from us_recon.imaging.probe import ProbeGeometry, ProbeKind
 from us_recon.imaging.volume import Volume
 from us_recon.io.landmarks import read_tag_pairs
 from us_recon.io.volumes import read_volume
+from us_recon.pipeline.threads import use_one_thread
 from us_recon.registration.registrar import MriRegistration
 from us_recon.simulation.reslice import sweep
 
@@ -185,8 +185,7 @@ def wanted(starts: Starts) -> list[tuple[str, str]]:
 
 def tried(starts: Starts, mri: str, method: str) -> list[Case]:
     """Register one MRI from all starts by one method; return the figures of each."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    use_one_thread()
     one = patient()
     cases: list[Case] = []
     for number, T_start in enumerate(one.starts(starts)):

@@ -5,9 +5,7 @@ python -m benchmarks.spine_mapping [--fast] [--dev]
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
-import torch
 
 from benchmarks.arguments import parse_run
 from benchmarks.cases import Case, column, median, of, write_cases
@@ -16,6 +14,7 @@ from benchmarks.measure import measured
 from benchmarks.sets import SPINE_SETS, MappingCase, SpineSet
 from benchmarks.tables import write_table
 from benchmarks.true_surface import TrueSurface, distances
+from us_recon.pipeline.threads import use_one_thread
 
 FAST_SETS = ("spine-k5", "spine-k0")
 NO_SURFACE = "no surface"
@@ -53,8 +52,7 @@ what was resident before.
 def main(arguments: Sequence[str] | None = None) -> None:
     """Map all patients of all sets by all methods and write the tables."""
     run = parse_run(__doc__, arguments)
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    use_one_thread()
     sets = [one for one in SPINE_SETS.values() if not run.fast or one.name in FAST_SETS]
     cases: dict[str, list[Case]] = {one.name: [] for one in sets}
     for seed in run.seeds(sets[0]):  # one scan serves all sets

@@ -6,7 +6,6 @@ Every figure goes through the whole chain: `us-recon convert plus`, then `us-rec
 bag. The last rows are negative controls: the same chain with one thing wrong.
 """
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
+from benchmarks.arguments import Run, parse_run
 from benchmarks.tables import Row, data_dir, write_table
 from us_recon.cli.main import main as us_recon
 from us_recon.geometry.rigid import invert_rigid
@@ -240,33 +240,32 @@ def _command(*arguments: str) -> None:
         raise SystemExit(f"us-recon {' '.join(arguments)} returned {status}")
 
 
-def run(pictures: Path | None) -> None:
+def reconstruct_all(run: Run) -> None:
     """Reconstruct every case and write the tables."""
     data = data_dir()
     rows: list[Row] = []
     controls: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        for case in CASES:
+        for case in CASES[:2] if run.fast else CASES:
             reference = read_volume(data / "plus" / case.folder / case.reference, Frame.FILE)
             ours, coverage, seconds = reconstruct(case, data, work)
             rows.append(row_of(case, ours, coverage, reference, seconds))
-            if pictures is not None:
-                pictures.mkdir(parents=True, exist_ok=True)
-                picture(ours, reference, pictures / f"{Path(case.reference).stem}.png")
+            if run.pictures is not None:
+                run.pictures.mkdir(parents=True, exist_ok=True)
+                picture(ours, reference, run.pictures / f"{Path(case.reference).stem}.png")
             if case in (CASES[0], CASES[-1]):
                 controls += control_rows(case, data, work, reference)
-    write_table("volume_reconstruction", rows, NOTE)
+    write_table("volume_reconstruction", rows, NOTE, run.results)
     write_table(
         "volume_reconstruction_controls",
         controls,
         "The same reconstructions with one thing wrong: the correlation on the measured voxels. "
         "The spine images are nearly symmetric from left to right, with black borders, so that "
         "a mirrored image is told from the right one by less there than on the wires.",
+        run.results,
     )
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=Path, help="also draw slices beside the references")
-    run(parser.parse_args().pictures)
+    reconstruct_all(parse_run(__doc__))

@@ -205,6 +205,6 @@ def on_grid(scene: Scene, frequency_mhz: float, spacing_mm: float = 1.0) -> Scen
         interfaces=scene.interfaces,
         # All fields of a voxel lie together in memory, as the look-up reads them.
         fields=torch.from_numpy(fields.reshape(*grid.shape, -1)).permute(3, 0, 1, 2),
-        target=getattr(scene, "target", ""),
-        target_is_solid=getattr(scene, "target_is_solid", False),
+        target=scene.target,
+        target_is_solid=scene.target_is_solid,
     )
