@@ -22,8 +22,8 @@ from us_recon.imaging.volume import Volume
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.views import View
 from us_recon.simulation.cell import CellSettings, ScanningCell, make_cell
-from us_recon.simulation.imager import ImagerSettings
 from us_recon.simulation.robot import SweepSettings
+from us_recon.simulation.scanner.imager import ImagerSettings
 from us_recon.simulation.tracker import TrackerSettings
 
 RECORD = Path(__file__).parent / "sets.json"
@@ -276,6 +276,8 @@ def record() -> dict[str, dict[str, object]]:
         "spine": [asdict(part) for part in (SPINE_SWEEP, TRACKER, SPINE_CELL)],
         "brain": [asdict(part) for part in (BRAIN_SWEEP, TRACKER, BRAIN_CELL)],
     }
+    for parts in fixed.values():
+        parts[-1].pop("threads")  # changes no image
     sets = {one.name: (one, "spine") for one in SPINE_SETS.values()}
     found: dict[str, dict[str, object]] = {}
     for one, patient in [*sets.values(), (BRAIN_REG, "brain")]:

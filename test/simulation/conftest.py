@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from us_recon.imaging.probe import ProbeGeometry
-from us_recon.simulation.imager import Imager
 from us_recon.simulation.phantoms import Phantom
+from us_recon.simulation.scanner.imager import Imager
 from us_recon.simulation.scene import on_grid
 from us_recon.simulation.testbench import LINEAR, QUIET
 

@@ -8,10 +8,10 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from us_recon.imaging.probe import ProbeGeometry, ProbeKind
-from us_recon.simulation.beam import FWHM_PER_SIGMA, Beam, BeamSettings
 from us_recon.simulation.noise import smooth_noise
-from us_recon.simulation.scatterers import ScattererLattice
-from us_recon.simulation.sdf import capsule, elliptic_cylinder, rounded_box, smooth_union
+from us_recon.simulation.patients.sdf import capsule, elliptic_cylinder, rounded_box, smooth_union
+from us_recon.simulation.scanner.beam import FWHM_PER_SIGMA, Beam, BeamSettings
+from us_recon.simulation.scanner.scatterers import ScattererLattice
 from us_recon.simulation.tissue import TISSUES, reflection_coefficient
 
 LINEAR = ProbeGeometry.linear(

@@ -6,11 +6,11 @@ import pytest
 from us_recon.errors import ConfigError, InputError
 from us_recon.imaging.probe import ProbeKind
 from us_recon.settings import overridden
-from us_recon.simulation.brain import BrainSettings
 from us_recon.simulation.catalogue import PATIENTS, make_patient, patient_kind
+from us_recon.simulation.patients.brain import BrainSettings
+from us_recon.simulation.patients.spine import VirtualSpine
 from us_recon.simulation.robot import plan_sweep
 from us_recon.simulation.scene import Scene
-from us_recon.simulation.spine import VirtualSpine
 
 MADE = sorted(set(PATIENTS) - {"volume"})
 

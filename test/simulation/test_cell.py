@@ -1,5 +1,6 @@
 import argparse
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,24 @@ def test_same_seed_same_bytes() -> None:
     first, again, other = (next(iter_images(spine_cell(seed))) for seed in (1, 1, 2))
     assert first.image.tobytes() == again.image.tobytes()
     assert first.image.tobytes() != other.image.tobytes()
+
+
+def test_threads_change_nothing_but_the_time() -> None:
+    alone, many = (spine_cell(label_every=2, threads=threads) for threads in (1, 4))
+    for one, other in zip(alone.events(), many.events(), strict=True):
+        assert type(one) is type(other) and one.stamp_ns == other.stamp_ns
+        if isinstance(one, ImageEvent):
+            assert one.image.tobytes() == other.image.tobytes()  # type: ignore[union-attr]
+
+
+def test_a_reader_that_leaves_early_ends_the_threads() -> None:
+    before = threading.active_count()
+    events = spine_cell().events()
+    while not isinstance(next(events), ImageEvent):
+        pass
+    assert threading.active_count() > before
+    events.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
 
 
 def iter_images(cell: ScanningCell) -> "filter[ImageEvent]":

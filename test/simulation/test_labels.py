@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from us_recon.errors import ConfigError
-from us_recon.simulation.imager import Imager
 from us_recon.simulation.phantoms import SOFT_PLATE, Phantom
+from us_recon.simulation.scanner.imager import Imager
 from us_recon.simulation.scene import SceneGrid, on_grid
 from us_recon.simulation.testbench import BONE, LINEAR, QUIET, plate
 
@@ -56,12 +56,9 @@ def test_a_face_is_marked_only_where_it_belongs_to_the_target() -> None:
 
 
 def test_the_target_comes_from_the_scene_and_must_exist() -> None:
-    class Kidney(Phantom):
-        target = "plate"
-        target_is_solid = True
-
-    grid = on_grid(Kidney(plate=SOFT_PLATE), 5.0, 2.0)
+    grid = on_grid(Phantom(plate=SOFT_PLATE, target_is_solid=True), 5.0, 2.0)
     assert (grid.target, grid.target_is_solid) == ("plate", True)
-    assert (plate(4.0).target, plate(4.0).target_is_solid) == ("", False)
+    none = on_grid(Phantom(), 5.0, 3.0)
+    assert (none.target, none.target_is_solid) == ("", False)
     with pytest.raises(ConfigError, match=r"target is 'stone'.*plate"):
         Imager(replace(grid, target="stone"), LINEAR).label(np.eye(4))

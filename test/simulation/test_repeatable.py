@@ -7,7 +7,7 @@ PROGRAM = """
 import hashlib
 from dataclasses import replace
 import numpy as np
-from us_recon.simulation.imager import Imager, ImagerSettings
+from us_recon.simulation.scanner.imager import Imager, ImagerSettings
 from us_recon.simulation.phantoms import Phantom
 from us_recon.simulation.scene import on_grid
 from us_recon.simulation.testbench import CONVEX, GAS, LINEAR, PHASED

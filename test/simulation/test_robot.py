@@ -4,10 +4,10 @@ import pytest
 from us_recon.errors import ConfigError
 from us_recon.geometry.rigid import is_rigid
 from us_recon.imaging.probe import ProbeKind
+from us_recon.simulation.patients.spine import VirtualSpine
 from us_recon.simulation.phantoms import Phantom
-from us_recon.simulation.probes import back_probe
 from us_recon.simulation.robot import SweepSettings, plan_sweep
-from us_recon.simulation.spine import VirtualSpine
+from us_recon.simulation.scanner.probes import back_probe
 from us_recon.simulation.tracker import TrackerSettings, observe, random_rigid, sample_times_s
 
 GEOMETRY = back_probe(ProbeKind.LINEAR).geometry

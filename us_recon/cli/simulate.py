@@ -18,9 +18,9 @@ from us_recon.pipeline.threads import use_one_thread
 from us_recon.simulation.arrays import write_arrays
 from us_recon.simulation.catalogue import PATIENTS, patient_kind
 from us_recon.simulation.cell import CellSettings, ScanningCell
-from us_recon.simulation.imager import ImagerSettings
 from us_recon.simulation.options import PARTS, cell_from_values, sorted_by_part
 from us_recon.simulation.robot import SweepSettings
+from us_recon.simulation.scanner.imager import ImagerSettings
 from us_recon.simulation.tracker import TrackerSettings
 from us_recon.simulation.truth import write_truth
 

@@ -104,6 +104,11 @@ class CellNodeSettings:
     image_rate_hz: float = setting(20.0, "Images per second.", unit="Hz", minimum=0.5, maximum=60.0)
     label_every: int = setting(0, "Every how many images a label is sent; 0 sends none.", minimum=0)
     loop: bool = setting(False, "Start the sweep again when it ends.")
+    prepare: bool = setting(
+        False,
+        "Make all images before the sweep starts and keep them: they then come at their rate "
+        "whatever the machine.",
+    )
     wait_for_subscribers: int = setting(
         0, "Readers of the images to wait for before the sweep starts.", minimum=0
     )

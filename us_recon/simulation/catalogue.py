@@ -9,10 +9,13 @@ from us_recon.errors import ConfigError, InputError
 from us_recon.imaging.probe import ProbeKind
 from us_recon.io.volumes import read_volume
 from us_recon.settings import overridden
-from us_recon.simulation.brain import BrainSettings, VirtualBrain
-from us_recon.simulation.liver import LiverSettings, VirtualLiver
-from us_recon.simulation.long_bone import LongBoneSettings, VirtualLongBone
-from us_recon.simulation.probes import (
+from us_recon.simulation.patients.brain import BrainSettings, VirtualBrain
+from us_recon.simulation.patients.liver import LiverSettings, VirtualLiver
+from us_recon.simulation.patients.long_bone import LongBoneSettings, VirtualLongBone
+from us_recon.simulation.patients.spine import SpineSettings, VirtualSpine
+from us_recon.simulation.patients.user_volume import VolumePatient, VolumeSettings
+from us_recon.simulation.robot import SweepSettings
+from us_recon.simulation.scanner.probes import (
     VirtualProbe,
     abdominal_probe,
     back_probe,
@@ -20,10 +23,7 @@ from us_recon.simulation.probes import (
     superficial_probe,
     surgical_probe,
 )
-from us_recon.simulation.robot import SweepSettings
 from us_recon.simulation.scene import Scene
-from us_recon.simulation.spine import SpineSettings, VirtualSpine
-from us_recon.simulation.user_volume import VolumePatient, VolumeSettings
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """The virtual scanning cell: patient, robot, tracker and scanner as one stream of events."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,9 +26,9 @@ from us_recon.imaging.volume import Volume
 from us_recon.occupancy.mesh import Mesh
 from us_recon.settings import setting
 from us_recon.simulation.catalogue import make_patient, patient_kind
-from us_recon.simulation.imager import Imager, ImagerSettings
-from us_recon.simulation.probes import VirtualProbe
 from us_recon.simulation.robot import SweepSettings, Trajectory, plan_sweep
+from us_recon.simulation.scanner.imager import Imager, ImagerSettings
+from us_recon.simulation.scanner.probes import VirtualProbe
 from us_recon.simulation.scene import Scene, SceneGrid, on_grid
 from us_recon.simulation.tracker import (
     NS_PER_S,
@@ -61,6 +63,9 @@ class CellSettings:
         300.0, "How far the patient lies from the world's origin.", unit="mm", minimum=0.0
     )
     start_s: float = setting(1000.0, "Stamp of the first image.", unit="s", minimum=1.0)
+    threads: int = setting(
+        2, "Images that are made at once; they are the same with any number.", minimum=1, maximum=64
+    )
     grid_mm: float = setting(
         1.0, "Spacing at which the patient is tabulated.", unit="mm", minimum=0.3, maximum=3.0
     )
@@ -223,27 +228,44 @@ class ScanningCell:
         return LabelEvent(int(self.image_stamps_ns[number]), label)
 
     def events(self) -> Iterator[AcquisitionEvent]:
-        """Yield all events in the order of their stamps; images are made one at a time."""
+        """Yield all events in the order of their stamps; images are made a few ahead."""
         stream = self.pose_stream
         first_ns = min(int(stream.stamps_ns[0]), int(self.image_stamps_ns[0]))
         yield GeometryEvent(first_ns, self.geometry)
         yield PoseEvent(first_ns, self.T_probe_transducer_sent, "probe", "transducer", static=True)
+        images = self._labels_and_images()
         number = 0
         for stamp_ns, T_world_probe in zip(
             stream.stamps_ns.tolist(), stream.T_world_probe, strict=True
         ):
             while number < self.image_count and self.image_stamps_ns[number] < stamp_ns:
-                yield from self._image_and_label(number)
+                yield from next(images)
                 number += 1
             yield PoseEvent(stamp_ns, T_world_probe)
-        for late in range(number, self.image_count):
-            yield from self._image_and_label(late)
+        for late in images:
+            yield from late
 
-    def _image_and_label(self, number: int) -> Iterator[AcquisitionEvent]:
+    def _labels_and_images(self) -> Iterator[tuple[AcquisitionEvent, ...]]:
+        """Yield each image in order, after its label; some are made ahead, several at once."""
+        threads = self.settings.threads
+        ahead: deque[Future[tuple[AcquisitionEvent, ...]]] = deque()
+        assert self.imager  # made once, before the threads ask for it
+        with ThreadPoolExecutor(threads, thread_name_prefix="us_recon image") as pool:
+            try:
+                for number in range(self.image_count):
+                    ahead.append(pool.submit(self._label_and_image, number))
+                    if len(ahead) > 2 * threads:
+                        yield ahead.popleft().result()
+                while ahead:
+                    yield ahead.popleft().result()
+            finally:
+                for future in ahead:
+                    future.cancel()
+
+    def _label_and_image(self, number: int) -> tuple[AcquisitionEvent, ...]:
         # The label goes first, so that it is there when the image is matched.
-        if self.is_labelled(number):
-            yield self.label_event(number)
-        yield self.image_event(number)
+        label = (self.label_event(number),) if self.is_labelled(number) else ()
+        return (*label, self.image_event(number))
 
     def tracked_frames(self, assembler: AssemblerSettings | None = None) -> Iterator[TrackedFrame]:
         """Yield the frames that a frame assembler makes of the events."""

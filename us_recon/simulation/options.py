@@ -8,8 +8,8 @@ from us_recon.errors import ConfigError
 from us_recon.settings import from_mapping, overridden, value_from_text
 from us_recon.simulation.catalogue import PatientKind, patient_kind
 from us_recon.simulation.cell import CellSettings, ScanningCell, make_cell
-from us_recon.simulation.imager import ImagerSettings
 from us_recon.simulation.robot import SweepSettings
+from us_recon.simulation.scanner.imager import ImagerSettings
 from us_recon.simulation.tracker import TrackerSettings
 
 Values = dict[str, Any]

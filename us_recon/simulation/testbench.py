@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from us_recon.imaging.probe import ProbeGeometry, ProbeKind
-from us_recon.simulation.imager import Imager, ImagerSettings
 from us_recon.simulation.phantoms import Phantom
+from us_recon.simulation.scanner.imager import Imager, ImagerSettings
 from us_recon.simulation.scene import Interface, SceneGrid, on_grid
 
 QUIET = ImagerSettings(

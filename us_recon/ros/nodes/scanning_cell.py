@@ -10,6 +10,7 @@ from typing import Any
 from rclpy.node import Node
 
 from us_recon.geometry.pose_buffer import NS_PER_S
+from us_recon.imaging.events import AcquisitionEvent
 from us_recon.pipeline.node_settings import CellNodeSettings
 from us_recon.pipeline.threads import use_one_thread
 from us_recon.ros.event_publisher import EventPublisher
@@ -36,6 +37,7 @@ class ScanningCellNode(Node):
         self.settings = declare_settings(self, CellNodeSettings)
         self.finished = Event()
         self._stopping = Event()
+        self._prepared: list[AcquisitionEvent] = []
         self._publisher = EventPublisher(self)
         self.cell = cell_from_options(
             self.settings.scene,
@@ -58,6 +60,11 @@ class ScanningCellNode(Node):
         self._thread.join()
 
     def _run(self) -> None:
+        if self.settings.prepare:
+            for event in self.cell.events():
+                if self._stopping.is_set():
+                    return
+                self._prepared.append(event)
         self._await_readers()
         rounds = 0
         while not self._stopping.is_set() and (self.settings.loop or rounds == 0):
@@ -81,7 +88,7 @@ class ScanningCellNode(Node):
         first_ns: int | None = None
         started_ns = self.get_clock().now().nanoseconds
         started_s = time.monotonic()
-        with prefetched(self.cell.events(), _AHEAD) as events:
+        with prefetched(self._prepared or self.cell.events(), _AHEAD) as events:
             for event in events:
                 if first_ns is None:
                     first_ns = event.stamp_ns

@@ -1,0 +1,1 @@
+"""Virtual patients: anatomy, acoustics and MRI."""
