@@ -18,7 +18,7 @@ from benchmarks.arguments import parse_run
 from benchmarks.measure import cpu_seconds, resident_mib
 from benchmarks.sets import LOAD, LoadSet
 from benchmarks.tables import write_table
-from us_recon.cli.demo import MM_PER_M
+from us_recon.io.wire import MM_PER_M
 from us_recon.ros.processes import Heard, NodeProcess, Watcher, running_node
 from us_recon.simulation.cell import CellSettings, make_cell
 from us_recon.simulation.truth import MRI_FILE, write_truth

@@ -18,6 +18,7 @@ from us_recon.occupancy.mapper import MapperSettings, OccupancyMapper
 from us_recon.occupancy.surface import BeamSurface
 from us_recon.pipeline.mapping import save_map_outputs
 from us_recon.pipeline.node_settings import MapperNodeSettings
+from us_recon.pipeline.threads import use_one_thread
 from us_recon.ros import conversions, qos
 from us_recon.ros.consumer import FrameConsumer
 from us_recon.ros.distribution import cloud_message
@@ -148,6 +149,7 @@ class OccupancyMapperNode(FrameConsumer):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until it is interrupted."""
+    use_one_thread()
     return run(OccupancyMapperNode, args)
 
 
