@@ -46,7 +46,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--out",
         type=Path,
-        required=True,
         help="folder of the new bag; a name in .npz gets plain arrays instead, with the truth "
         "in a folder beside it",
     )
@@ -78,6 +77,8 @@ def run(parsed: argparse.Namespace) -> int:
     if "help" in parsed.patient:
         _CONSOLE.print(patient_help(parsed.scene), markup=False, soft_wrap=True)
         return 0
+    if parsed.out is None:
+        raise InputError("--out is missing; give the folder of the new bag, or a name in .npz")
     kind = patient_kind(parsed.scene)
     values = {part: given_settings(parsed, part) for part in PARTS}
     values |= sorted_by_part(parsed.patient, kind)
