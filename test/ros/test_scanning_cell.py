@@ -43,6 +43,7 @@ class Listener(FrameConsumer):
 
 
 def test_the_cell_publishes_its_sweep_and_its_truth(graph: Any, tmp_path: Path) -> None:
+    """With all images made before, and settings of several parts given by name."""
     listener = graph.add(Listener())
     settings = {
         "scene": "spine",
@@ -51,6 +52,8 @@ def test_the_cell_publishes_its_sweep_and_its_truth(graph: Any, tmp_path: Path) 
         "rate": 10.0,
         "wait_for_subscribers": 1,
         "label_every": 5,
+        "options": "lanes=2 noise_mm=0.2 gain_db=3",
+        "prepare": True,
         "truth_dir": str(tmp_path),
     }
     node = graph.add(
@@ -66,7 +69,8 @@ def test_the_cell_publishes_its_sweep_and_its_truth(graph: Any, tmp_path: Path) 
         assert getattr(listener.frames[0].geometry, name) == pytest.approx(value), name
     found = np.stack([frame.T_world_transducer for frame in listener.frames])
     apart_mm = np.linalg.norm(found[:, :3, 3] - node.cell.T_world_transducer[:, :3, 3], axis=1)
-    # Noise of 0.1 mm and 0.05 degrees, 90 mm from the marker to the array face.
+    assert node.cell.sweep.lanes == 2 and node.cell.imager_settings.gain_db == 3.0
+    # Noise of 0.2 mm and 0.05 degrees, 90 mm from the marker to the array face.
     assert 0.0 < apart_mm.max() < 1.0
     labelled = [frame.label is not None for frame in listener.frames]
     assert labelled == [number % 5 == 0 for number in range(count)]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from us_recon.cli import simulate
+from us_recon.cli.main import main
 from us_recon.errors import InputError
 from us_recon.evaluation.surfaces import SurfaceQuery
 from us_recon.geometry.rigid import invert_rigid, rotation_angle_rad, transform_points
@@ -248,3 +249,39 @@ def test_simulate_writes_arrays_with_the_truth_beside(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "scan_truth").iterdir()} == TRUTH_FILES
     with pytest.raises(InputError, match="exists already"):
         parsed.run(parsed)
+
+
+def test_the_settings_of_a_patient_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "brain", "--patient", "help"]) == 0
+    printed = capsys.readouterr().out
+    assert "shift_mm: Brain shift at the exposed cortex, inwards. [mm]" in printed
+    assert "lesion: Lesion under the opening. One of none, solid, cystic." in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["spine"], "--out is missing"),
+        (["spine", "--patient", "fat=3", "--out", "x"], "no setting 'fat'; expected one of"),
+        (["volume", "--out", "x"], "needs a file"),
+        (["spine", "--length-mm", "900", "--out", "x"], "sweep leaves the scanned part"),
+    ],
+)
+def test_what_cannot_be_simulated_is_said(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", *arguments]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_landmarks_follow_a_brain_shift() -> None:
+    settings = CellSettings(**COARSE)
+    still, moved = (
+        make_cell("brain", "convex", 3, settings=settings, patient={"shift_mm": mm})
+        for mm in (0.0, 8.0)
+    )
+    np.testing.assert_array_equal(still.T_world_mri, moved.T_world_mri)
+    targets = still.targets_mm()
+    apart_mm = np.linalg.norm(moved.in_world(targets) - still.in_world(targets), axis=1)
+    # 8 mm at the cortex, less in depth, nowhere more.
+    assert 0.5 < apart_mm.max() <= 8.0 and apart_mm.min() < apart_mm.max() / 2.0
