@@ -2,7 +2,10 @@
 
 import numpy as np
 from jaxtyping import Float32, Int32, UInt32
+from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
+
+from us_recon.simulation.lookup import compiled
 
 
 def smooth_noise(
@@ -43,16 +46,37 @@ def uniform_of(bits: UInt32[np.ndarray, "*n"]) -> Float32[np.ndarray, "*n"]:
 
 def hash_cells(cells: Int32[np.ndarray, "3 n"], seed: int) -> UInt32[np.ndarray, " n"]:
     """Return 32 well mixed bits for each integer cell, given by its three coordinates."""
-    first, second, third = cells.view(np.uint32)
-    mixed = mix(first * np.uint32(0x8DA6B343) + np.uint32(seed * 0x85EBCA6B % 2**32))
-    mixed = mix(mixed ^ (second * np.uint32(0xD8163841)))
-    return mix(mixed ^ (third * np.uint32(0xCB1AB31F)))
+    bits = np.empty(cells.shape[1], dtype=np.uint32)
+    _hash(cells.view(np.uint32), np.uint32(seed * 0x85EBCA6B % 2**32), bits)
+    return bits
 
 
-def mix(x: UInt32[np.ndarray, "*n"]) -> UInt32[np.ndarray, "*n"]:
+def mix(x: UInt32[np.ndarray, " n"]) -> UInt32[np.ndarray, " n"]:
     """Scramble 32 bits (finaliser of MurmurHash3, public domain)."""
-    x = x ^ (x >> np.uint32(16))
-    x = x * np.uint32(0x85EBCA6B)
-    x = x ^ (x >> np.uint32(13))
-    x = x * np.uint32(0xC2B2AE35)
-    return np.asarray(x ^ (x >> np.uint32(16)))
+    mixed = np.empty_like(x)
+    _mix_each(x, mixed)
+    return mixed
+
+
+@compiled
+def _mixed(x: np.uint32) -> np.uint32:
+    # The compiler widens what it multiplies: only the lower 32 bits count.
+    x = np.uint32(x ^ (x >> np.uint32(16)))
+    x = np.uint32(x * np.uint32(0x85EBCA6B))
+    x = np.uint32(x ^ (x >> np.uint32(13)))
+    x = np.uint32(x * np.uint32(0xC2B2AE35))
+    return np.uint32(x ^ (x >> np.uint32(16)))
+
+
+@compiled
+def _mix_each(x: NDArray[np.uint32], mixed: NDArray[np.uint32]) -> None:
+    for n in range(x.size):
+        mixed[n] = _mixed(x[n])
+
+
+@compiled
+def _hash(cells: NDArray[np.uint32], offset: np.uint32, bits: NDArray[np.uint32]) -> None:
+    for n in range(bits.size):
+        bit = _mixed(np.uint32(cells[0, n] * np.uint32(0x8DA6B343) + offset))
+        bit = _mixed(np.uint32(bit ^ np.uint32(cells[1, n] * np.uint32(0xD8163841))))
+        bits[n] = _mixed(np.uint32(bit ^ np.uint32(cells[2, n] * np.uint32(0xCB1AB31F))))

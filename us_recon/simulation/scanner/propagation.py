@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, Int
+from numpy.typing import NDArray
 
+from us_recon.simulation.lookup import compiled
 from us_recon.simulation.scanner.beam import Beam, BeamSettings
 from us_recon.simulation.scanner.compression import Compression
 from us_recon.simulation.scanner.contact import ContactSettings, FaceContact
@@ -27,6 +29,9 @@ IN_FRONT_SAMPLES = 2 * SAMPLE_STRIDE  # before a surface's own loss, which the g
 PLANES_SIGMA = (-1.0, 0.0, 1.0)  # positions across the slice in standard deviations
 CENTRE_PLANE = 1
 LEAST_TRANSMISSION = 1e-6
+
+
+Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,17 +197,27 @@ def _march(
 
     Neighbouring beams share aperture, so a shadow fills from its sides while it goes deeper.
     """
-    spread = np.float32(settings.shadow_spread)
     amplitude = np.empty_like(kept)
-    front = np.ones_like(kept[..., 0])
-    for sample in range(kept.shape[-1]):
-        half = np.sqrt(kept[..., sample])
-        amplitude[..., sample] = front * half
-        front = amplitude[..., sample] * half
-        step = (front[:, 1:] - front[:, :-1]) * spread
-        front[:, :-1] += step
-        front[:, 1:] -= step
+    for plane in range(len(kept)):
+        _march_plane(kept[plane], np.float32(settings.shadow_spread), amplitude[plane])
     return amplitude
+
+
+@compiled
+def _march_plane(kept: Array, spread: np.float32, amplitude: Array) -> None:
+    beams, samples = kept.shape
+    front = np.ones(beams, dtype=np.float32)
+    for sample in range(samples):
+        for beam in range(beams):
+            half = np.sqrt(kept[beam, sample])
+            amplitude[beam, sample] = front[beam] * half
+            front[beam] = amplitude[beam, sample] * half
+        before = front[0]  # of the beam to the left, as it was before sharing
+        for beam in range(beams - 1):
+            step = (front[beam + 1] - before) * spread
+            before = front[beam + 1]
+            front[beam] += step
+            front[beam + 1] -= step
 
 
 def incidence_cosine(
