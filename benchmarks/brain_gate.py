@@ -46,9 +46,10 @@ def main() -> None:
     run = parse_run(__doc__)
     use_one_thread()
     rows = []
-    for name, seeds in (("calibration", CALIBRATION), ("test", TEST)):
+    groups = {"calibration": CALIBRATION, "test": TEST}
+    for name, seeds in ({"test": TEST[:1]} if run.fast else groups).items():
         results: dict[str, list[tuple[float, RegistrationUpdate, float]]] = {}
-        for seed in seeds[:1] if run.fast else seeds:
+        for seed in seeds:
             cell = make_cell(
                 "brain", PROBES[seed % 3], seed, settings=CellSettings(image_rate_hz=2.0)
             )
