@@ -1,0 +1,1 @@
+"""What tissue does to sound, and the image to expect of it."""
