@@ -1,6 +1,7 @@
 """The acoustic properties of a patient on a voxel grid: what the renderer looks up."""
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,7 +66,9 @@ class AcousticVolume:
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> "AcousticVolume":
         """Return the volume on another device or in another floating-point type."""
-        moved = {name: tensor.to(device=device, dtype=dtype) for name, tensor in self._tensors()}
+        moved: dict[str, Any] = {
+            name: tensor.to(device=device, dtype=dtype) for name, tensor in self._tensors()
+        }
         return replace(self, **moved)
 
     def _tensors(self) -> list[tuple[str, Tensor]]:

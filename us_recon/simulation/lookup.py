@@ -1,12 +1,10 @@
 """Trilinear look-up of many fields at many points, compiled: the scanner's innermost loop."""
 
-import inspect
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float32
-from numba import njit
 from numpy.typing import NDArray
+
+from us_recon.compiled import compiled
 
 Array = NDArray[np.float32]
 
@@ -19,12 +17,6 @@ def look_up(
     flat = fields.reshape(-1, fields.shape[-1])
     _look_up(flat, np.array(fields.shape), np.ascontiguousarray(index), found)
     return found
-
-
-def compiled(function: Any) -> Any:
-    """Compile a kernel and keep the machine code on disk."""
-    # A run-time type checker, as the tests install one, may have wrapped the function.
-    return njit(cache=True, nogil=True, error_model="numpy")(inspect.unwrap(function))
 
 
 @compiled

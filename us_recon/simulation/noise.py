@@ -5,7 +5,7 @@ from jaxtyping import Float32, Int32, UInt32
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from us_recon.simulation.lookup import compiled
+from us_recon.compiled import compiled
 
 
 def smooth_noise(

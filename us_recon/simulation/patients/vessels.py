@@ -4,15 +4,14 @@ The cube of a vessel's radius is the sum of the cubes of its branches' (Murray, 
 12 (1926) 207); angles and lengths are set by us.
 """
 
-import inspect
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64
-from numba import njit
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
+
+from us_recon.compiled import compiled
 
 Vector = Float64[np.ndarray, "3"]
 Inside = Callable[[Vector], bool]
@@ -98,12 +97,7 @@ def _perpendicular(rng: np.random.Generator, direction: Vector) -> Vector:
     return np.asarray(free / np.linalg.norm(free))
 
 
-def _compiled(function: Any) -> Any:
-    # A run-time type checker, as the tests install one, may have wrapped the function.
-    return njit(cache=True, nogil=True, error_model="numpy")(inspect.unwrap(function))
-
-
-@_compiled
+@compiled
 def _nearest(
     points: NDArray[np.float32], rods: NDArray[np.float32], distance: NDArray[np.float32]
 ) -> None:

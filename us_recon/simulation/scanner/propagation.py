@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int
 from numpy.typing import NDArray
 
-from us_recon.simulation.lookup import compiled
+from us_recon.compiled import compiled
 from us_recon.simulation.scanner.beam import Beam, BeamSettings
 from us_recon.simulation.scanner.compression import Compression
 from us_recon.simulation.scanner.contact import ContactSettings, FaceContact

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Complex64
 from numpy.typing import NDArray
 
+from us_recon.compiled import compiled
 from us_recon.settings import setting
-from us_recon.simulation.lookup import compiled
 from us_recon.simulation.scanner.propagation import FirstBlock
 from us_recon.simulation.scene import Interface
 

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32
 from numpy.typing import NDArray
 
+from us_recon.compiled import compiled
 from us_recon.imaging.probe import ProbeGeometry
-from us_recon.simulation.lookup import compiled
 from us_recon.simulation.noise import hash_cells, mix
 
 _PER_16_BITS = np.float32(2.0**-16)

@@ -6,8 +6,9 @@ import numpy as np
 from jaxtyping import Complex64, Float32
 from numpy.typing import NDArray
 
+from us_recon.compiled import compiled
 from us_recon.settings import setting
-from us_recon.simulation.lookup import compiled, look_up
+from us_recon.simulation.lookup import look_up
 from us_recon.simulation.scanner.beam import Beam, BeamTransfer
 from us_recon.simulation.scanner.compression import Compression
 from us_recon.simulation.scanner.propagation import CENTRE_PLANE, Propagation

@@ -1,0 +1,177 @@
+"""What a beam meets, looked up at its samples: fields on voxels, interpolated trilinearly.
+
+Beyond the voxel centres nothing is made up: the impedance stays as it is at the border, so that
+there is no echo, and all else fades to 0 within one voxel. Hence the look-up is continuous
+everywhere and its gradients hold at the border too.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from us_recon.acoustics import field_kernels as kernels
+from us_recon.acoustics.propagation import is_compiled_for
+from us_recon.acoustics.volume import AcousticVolume
+from us_recon.compiled import in_threads
+
+FIELDS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class BeamFields:
+    """What lies along beams; see `AcousticVolume` for the units.
+
+    Attributes:
+        impedance_mrayl: Impedance.
+        edge_per_mm: Steepest relative slope of the impedance, ``|grad Z| / 2 Z``: a thin layer
+            across a beam reflects this much per mm.
+        attenuation_db_cm_mhz: Attenuation.
+        scatter: Backscatter.
+        inside: How much of it is known.
+    """
+
+    impedance_mrayl: Float[Tensor, "*samples"]
+    edge_per_mm: Float[Tensor, "*samples"]
+    attenuation_db_cm_mhz: Float[Tensor, "*samples"]
+    scatter: Float[Tensor, "*samples"]
+    inside: Float[Tensor, "*samples"]
+
+
+def pack(volume: AcousticVolume) -> Float[Tensor, "i j k 5"]:
+    """Return the fields of all voxels, those of one voxel side by side. Gradients flow.
+
+    Kept with the volume unless that needs gradients.
+    """
+    kept: Tensor | None = volume.__dict__.get("_packed")
+    if kept is not None:
+        return kept
+    inside = volume.inside
+    packed = torch.stack(
+        [
+            volume.impedance_mrayl,
+            relative_slope(volume) * inside,
+            volume.attenuation_db_cm_mhz * inside,
+            volume.scatter * inside,
+            inside,
+        ],
+        dim=-1,
+    ).contiguous()
+    if not packed.requires_grad:
+        volume.__dict__["_packed"] = packed
+    return packed
+
+
+def relative_slope(volume: AcousticVolume) -> Float[Tensor, "i j k"]:
+    """Return ``|grad Z| / 2 Z`` in 1/mm, by central differences. Gradients flow."""
+    Z = volume.impedance_mrayl
+    by_index = torch.stack(torch.gradient(Z), dim=-1)
+    to_index = torch.as_tensor(volume.T_index_space[:3, :3].copy()).to(by_index)
+    by_mm = by_index @ to_index
+    # The root's slope at 0 is infinite; this keeps it finite where the tissue is even.
+    return ((by_mm * by_mm).sum(dim=-1) + 1e-12).sqrt() / (2.0 * Z)
+
+
+def look_up(
+    packed: Float[Tensor, "i j k 5"],
+    plane_mm: Float[Tensor, "beams samples 2"],
+    T_index_transducer: Float[Tensor, "poses 4 4"],
+) -> BeamFields:
+    """Interpolate all fields at the samples of all poses.
+
+    Gradients flow to the transforms and to the voxels, once.
+
+    Args:
+        packed: From `pack`.
+        plane_mm: Samples (x, y) in the transducer frame.
+        T_index_transducer: Affines from there to voxels.
+    """
+    if is_compiled_for(packed):
+        affine = T_index_transducer[:, :3].contiguous()
+        values: Tensor = _LookUp.apply(packed, plane_mm, affine)  # type: ignore[no-untyped-call]
+    else:
+        values = look_up_torch(packed, points_of(plane_mm, T_index_transducer))
+    return BeamFields(*values.unbind(0))
+
+
+def points_of(
+    plane_mm: Float[Tensor, "beams samples 2"], T: Float[Tensor, "poses 4 4"]
+) -> Float[Tensor, "poses beams samples 3"]:
+    """Return where affines take the samples of the image plane."""
+    points = T[:, None, :3, 3] + plane_mm.reshape(-1, 2) @ T[:, :3, :2].transpose(1, 2)
+    return points.reshape(len(T), *plane_mm.shape[:2], 3)
+
+
+def look_up_torch(
+    packed: Float[Tensor, "i j k n"], index: Float[Tensor, "*samples 3"]
+) -> Float[Tensor, "n ..."]:
+    """Interpolate at voxel indices in plain PyTorch, on any device: the compiled pass's twin."""
+    high = torch.tensor(packed.shape[:3], device=index.device) - 1
+    held = torch.minimum(index.clamp(min=0.0), high.to(index.dtype))
+    # Both cells that meet at a voxel's centre, so that the slopes of both sides count alike there.
+    lower, upper = held.detach().floor().long(), held.detach().ceil().long() - 1
+    cells = [corner.clamp(min=0).minimum(high - 1) for corner in (lower, upper)]
+    values = 0.5 * (_in_cell(packed, held, cells[0]) + _in_cell(packed, held, cells[1]))
+    fading = (1.0 - (index - held).abs()).clamp(min=0.0).prod(dim=-1)
+    faded = torch.cat([values[..., :1], values[..., 1:] * fading[..., None]], dim=-1)
+    return faded.movedim(-1, 0)
+
+
+def _in_cell(packed: Tensor, index: Tensor, cell: Tensor) -> Tensor:
+    share = index - cell
+    strides = [packed.shape[1] * packed.shape[2], packed.shape[2], 1]
+    steps = torch.tensor(strides, device=index.device)
+    flat, first = packed.reshape(-1, packed.shape[-1]), (cell * steps).sum(dim=-1)
+    values = torch.zeros_like(index[..., :1])
+    for offset in corner_offsets(index.device):
+        weight = torch.where(offset > 0, share, 1.0 - share).prod(dim=-1)
+        values = values + weight[..., None] * flat[first + (offset * steps).sum()]
+    return values
+
+
+def corner_offsets(device: torch.device) -> Int[Tensor, "8 3"]:
+    """Return the corners of a unit cube."""
+    return torch.cartesian_prod(*[torch.arange(2, device=device)] * 3)
+
+
+class _LookUp(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx, packed: Tensor, plane: Tensor, affine: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(packed, plane, affine)
+        beams, samples, _ = plane.shape
+        values = packed.new_empty(FIELDS, len(affine), beams, samples)
+        arrays = [tensor.detach().numpy() for tensor in (packed, plane, affine, values)]
+        in_threads(len(affine) * beams, lambda low, high: kernels.look_up(*arrays, low, high))
+        return values
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(
+        ctx: torch.autograd.function.FunctionCtx, pull: Tensor
+    ) -> tuple[Tensor | None, None, Tensor]:
+        packed, plane, affine = ctx.saved_tensors  # type: ignore[attr-defined]
+        beams = len(plane)
+        # One sum for each beam, so that the result does not depend on the number of threads.
+        by_beam = torch.zeros(len(affine), beams, 3, 3, dtype=torch.float64)
+        arrays = [tensor.numpy() for tensor in (packed, plane, affine, pull.contiguous(), by_beam)]
+        in_threads(
+            len(affine) * beams, lambda low, high: kernels.look_up_backward(*arrays, low, high)
+        )
+        by_affine = affine_slope(by_beam, affine)
+        if not ctx.needs_input_grad[0]:  # type: ignore[attr-defined]
+            return None, None, by_affine
+        by_voxel = torch.zeros_like(packed)
+        kernels.spread(by_voxel.numpy(), *arrays[1:4])
+        return by_voxel, None, by_affine
+
+
+def affine_slope(
+    by_beam: Float[Tensor, "poses beams 3 3"], affine: Float[Tensor, "poses 3 4"]
+) -> Float[Tensor, "poses 3 4"]:
+    """Return the gradient by affines from sums over beams of ``slope x (x, y, 1)``."""
+    total = by_beam.sum(dim=1).to(affine.dtype)
+    return torch.stack([total[..., 0], total[..., 1], torch.zeros_like(total[..., 0]),
+                        total[..., 2]], dim=-1)  # fmt: skip

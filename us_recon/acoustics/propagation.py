@@ -1,0 +1,202 @@
+"""Echoes of layered tissue along a beam: the paper's coupled system, and the primary echoes.
+
+A beam crosses interfaces of reflection ``R_0 .. R_{N-1}``. A forward wave g and a backward wave d
+couple at each of them,
+
+    g_{i+1} = (1 + R_i) g_i + R'_i d_{i+1},    d_i = R_i g_i + (1 - R_i) d_{i+1},
+
+with ``g_0 = 1``, and ``d_n = 0`` behind the last interface of the system cut at depth n (DiffUS,
+2025). The echo of depth n is what returns to the surface, ``d_0``. Physically the backward wave is
+reflected with the opposite sign, ``R' = -R``; the published code takes ``R' = R``.
+
+Solving for ``d_i / g_i`` makes each interface a Moebius map of what lies behind it, so that all
+depths follow from one pass over the beam and no system is ever built:
+
+- physical: ``rho_{n+1} = (rho_n + R_n) / (1 + rho_n R_n)``, which telescopes to
+  ``tanh(sum atanh R)``, that is ``(Z_n - Z_0) / (Z_n + Z_0)``: internal reflections cancel, and
+  what is left is impedance relative to the surface;
+- published: ``rho_n = b_n / d_n`` of the running product of ``[[1 - 2 R^2, R], [-R, 1]]``. It
+  creates energy: where the sum of R comes near pi/2, rho passes through infinity.
+
+The primary echoes leave out all that is reflected more than once. On the CPU the passes are
+compiled, with gradients written by hand; elsewhere they are plain PyTorch.
+"""
+
+from enum import StrEnum
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from us_recon.acoustics import propagation_kernels as kernels
+from us_recon.errors import InputError
+
+
+class Convention(StrEnum):
+    """With which sign an interface reflects the wave that comes from behind it."""
+
+    PHYSICAL = "physical"
+    PUBLISHED = "published"
+
+
+def coupled_echoes(
+    reflection: Float[Tensor, "*rays n"], convention: str = "physical"
+) -> Float[Tensor, "*rays n+1"]:
+    """Return the surface echo of the coupled system cut at every depth.
+
+    Args:
+        reflection: Reflection coefficient of each interface, between -1 and 1; float32 or float64.
+        convention: ``physical`` (an interface reflects with -R from behind) or ``published`` (R).
+
+    Returns:
+        ``d_0`` of the system cut behind 0, 1, .. n interfaces; the first is 0. In the physical
+        convention always between -1 and 1; in the published one it may be any number, infinite
+        ones included. Gradients flow, once.
+
+    Raises:
+        InputError: A reflection outside (-1, 1), an unknown convention or an integer tensor.
+    """
+    if convention not in tuple(Convention):
+        raise InputError(f"convention is {convention!r}; expected one of {', '.join(Convention)}")
+    check_reflection(reflection)
+    return coupled(reflection, convention)
+
+
+def primary_echoes(reflection: Float[Tensor, "*rays n"]) -> Float[Tensor, "*rays n"]:
+    """Return the echo of each interface, reflected once: ``R_n prod_{j<n} (1 - R_j^2)``.
+
+    Args:
+        reflection: Reflection coefficient of each interface, between -1 and 1; float32 or float64.
+
+    Returns:
+        The echoes. Gradients flow, once.
+
+    Raises:
+        InputError: A reflection outside (-1, 1), or an integer tensor.
+    """
+    check_reflection(reflection)
+    return primary(reflection)
+
+
+def check_reflection(reflection: Tensor) -> None:
+    """Raise an InputError where a reflection lies outside (-1, 1) or is not a number."""
+    if not reflection.is_floating_point():
+        raise InputError(f"reflection holds {reflection.dtype}; expected float32 or float64")
+    if reflection.ndim == 0:
+        raise InputError("reflection is a single number; expected a tensor (..., interfaces)")
+    if reflection.numel() == 0:
+        return
+    low, high = (bound.item() for bound in torch.aminmax(reflection.detach()))
+    if not (low > -1.0 and high < 1.0):
+        raise InputError(
+            f"reflection reaches from {low:g} to {high:g}; expected values between -1 and 1, "
+            "without both ends: (Z2 - Z1) / (Z2 + Z1) of impedances above 0"
+        )
+
+
+def coupled(reflection: Float[Tensor, "*rays n"], convention: str) -> Float[Tensor, "*rays n+1"]:
+    """Return `coupled_echoes` of reflections that are known to be valid."""
+    if is_compiled_for(reflection):
+        kind = _Physical if convention == Convention.PHYSICAL else _Published
+        return _over_rays(kind, reflection)
+    return coupled_torch(reflection, convention)
+
+
+def primary(reflection: Float[Tensor, "*rays n"]) -> Float[Tensor, "*rays n"]:
+    """Return `primary_echoes` of reflections that are known to be valid."""
+    if is_compiled_for(reflection):
+        return _over_rays(_Primary, reflection)
+    return primary_torch(reflection)
+
+
+def coupled_torch(
+    reflection: Float[Tensor, "*rays n"], convention: str
+) -> Float[Tensor, "*rays n+1"]:
+    """Return the same in plain PyTorch, on any device: the twin of the compiled pass."""
+    if convention == Convention.PHYSICAL:
+        return F.pad(torch.tanh(torch.cumsum(torch.atanh(reflection), dim=-1)), (1, 0))
+    square = reflection * reflection
+    rows = [1.0 - 2.0 * square, reflection, -reflection, torch.ones_like(reflection)]
+    product = _running_product(torch.stack(rows, dim=-1).reshape(*reflection.shape, 2, 2))
+    return F.pad(product[..., 0, 1] / product[..., 1, 1], (1, 0))
+
+
+def primary_torch(reflection: Float[Tensor, "*rays n"]) -> Float[Tensor, "*rays n"]:
+    """Return the same in plain PyTorch, on any device: the twin of the compiled pass."""
+    passed = torch.cumprod(1.0 - reflection * reflection, dim=-1)
+    return reflection * F.pad(passed[..., :-1], (1, 0), value=1.0)
+
+
+def _running_product(matrices: Float[Tensor, "*rays n 2 2"]) -> Float[Tensor, "*rays n 2 2"]:
+    """Return the products of the first 1, 2, .. n matrices, by doubling (Hillis, Steele 1986)."""
+    count, reach = matrices.shape[-3], 1
+    while reach < count:
+        joined = matrices[..., :-reach, :, :] @ matrices[..., reach:, :, :]
+        matrices = torch.cat([matrices[..., :reach, :, :], joined], dim=-3)
+        reach *= 2
+    return matrices
+
+
+def is_compiled_for(tensor: Tensor) -> bool:
+    """Return whether compiled passes exist for a tensor: on the CPU, float32 or float64."""
+    return tensor.device.type == "cpu" and tensor.dtype in {torch.float32, torch.float64}
+
+
+def _over_rays(function: type[torch.autograd.Function], reflection: Tensor) -> Tensor:
+    rays = reflection.reshape(-1, reflection.shape[-1]).contiguous()
+    echoes: Tensor = function.apply(rays)  # type: ignore[no-untyped-call]
+    return echoes.reshape(*reflection.shape[:-1], echoes.shape[-1])
+
+
+class _Primary(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, reflection: Tensor) -> Tensor:
+        ctx.save_for_backward(reflection)
+        echoes = torch.empty_like(reflection)
+        kernels.primary(reflection.detach().numpy(), echoes.numpy())
+        return echoes
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: torch.autograd.function.FunctionCtx, pull: Tensor) -> Tensor:
+        (reflection,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        slope = torch.empty_like(reflection)
+        kernels.primary_backward(reflection.numpy(), pull.contiguous().numpy(), slope.numpy())
+        return slope
+
+
+class _Physical(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, reflection: Tensor) -> Tensor:
+        echoes = reflection.new_empty(reflection.shape[0], reflection.shape[1] + 1)
+        kernels.physical(reflection.detach().numpy(), echoes.numpy())
+        ctx.save_for_backward(reflection, echoes)
+        return echoes
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: torch.autograd.function.FunctionCtx, pull: Tensor) -> Tensor:
+        reflection, echoes = ctx.saved_tensors  # type: ignore[attr-defined]
+        slope = torch.empty_like(reflection)
+        kernels.physical_backward(
+            reflection.numpy(), echoes.numpy(), pull.contiguous().numpy(), slope.numpy()
+        )
+        return slope
+
+
+class _Published(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, reflection: Tensor) -> Tensor:
+        ctx.save_for_backward(reflection)
+        echoes = reflection.new_empty(reflection.shape[0], reflection.shape[1] + 1)
+        kernels.published(reflection.detach().numpy(), echoes.numpy())
+        return echoes
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: torch.autograd.function.FunctionCtx, pull: Tensor) -> Tensor:
+        (reflection,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        slope = torch.empty_like(reflection)
+        kernels.published_backward(reflection.numpy(), pull.contiguous().numpy(), slope.numpy())
+        return slope

@@ -1,0 +1,167 @@
+"""Scatterers that stay where they are: a random complex field, a fixed function of position.
+
+Complex normal numbers sit on a lattice in the patient, drawn once per seed and repeated far apart.
+Between its points they are interpolated and scaled back to their variance, so that a frame rendered
+twice, or a little further on, shows the same tissue; a beam's blur then makes speckle of them.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from us_recon.acoustics.field_kernels import add_outer
+from us_recon.acoustics.fields import affine_slope, corner_offsets, points_of
+from us_recon.acoustics.propagation import is_compiled_for
+from us_recon.compiled import compiled, in_threads
+
+PERIOD = 64
+"""Lattice points after which the field repeats: a power of two."""
+
+
+def scatterers(
+    plane_mm: Float[Tensor, "beams samples 2"],
+    T_lattice_transducer: Float[Tensor, "poses 4 4"],
+    seed: int,
+) -> Float[Tensor, "2 poses beams samples"]:
+    """Return the real and imaginary part of the field; each has variance 1/2.
+
+    Args:
+        plane_mm: Samples (x, y) in the transducer frame.
+        T_lattice_transducer: Affines from there to units of the lattice's spacing. Gradients flow
+            to them, once.
+        seed: Which field.
+    """
+    table = torch.from_numpy(_table(seed)).to(plane_mm)
+    if not is_compiled_for(plane_mm):
+        return scatterers_torch(table, points_of(plane_mm, T_lattice_transducer))
+    affine = T_lattice_transducer[:, :3].contiguous()
+    found: Tensor = _Scatterers.apply(table, plane_mm, affine)  # type: ignore[no-untyped-call]
+    return found
+
+
+def scatterers_torch(
+    table: Float[Tensor, "p p p 2"], lattice: Float[Tensor, "*samples 3"]
+) -> Float[Tensor, "2 ..."]:
+    """Return the same in plain PyTorch, on any device: the twin of the compiled pass."""
+    lower = lattice.detach().floor()
+    share, corner = lattice - lower, lower.long()
+    steps = torch.tensor([PERIOD * PERIOD, PERIOD, 1], device=lattice.device)
+    flat, total = table.reshape(-1, 2), torch.zeros_like(lattice[..., :2])
+    for offset in corner_offsets(lattice.device):
+        weight = torch.where(offset > 0, share, 1.0 - share).prod(dim=-1)
+        total = total + weight[..., None] * flat[((corner + offset) % PERIOD * steps).sum(dim=-1)]
+    variance = (share * share + (1.0 - share) * (1.0 - share)).prod(dim=-1)
+    return (total / variance.sqrt()[..., None]).movedim(-1, 0)
+
+
+@lru_cache(maxsize=4)
+def _table(seed: int) -> NDArray[np.float32]:
+    rng = np.random.default_rng([seed, 64])
+    return rng.standard_normal((PERIOD, PERIOD, PERIOD, 2), dtype=np.float32) * np.float32(
+        np.sqrt(0.5)
+    )
+
+
+class _Scatterers(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx, table: Tensor, plane: Tensor, affine: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(table, plane, affine)
+        beams, samples, _ = plane.shape
+        found = plane.new_empty(2, len(affine), beams, samples)
+        arrays = [tensor.detach().numpy() for tensor in (table, plane, affine, found)]
+        in_threads(len(affine) * beams, lambda low, high: _look_up(*arrays, low, high))
+        return found
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(
+        ctx: torch.autograd.function.FunctionCtx, pull: Tensor
+    ) -> tuple[None, None, Tensor]:
+        table, plane, affine = ctx.saved_tensors  # type: ignore[attr-defined]
+        by_beam = torch.zeros(len(affine), len(plane), 3, 3, dtype=torch.float64)
+        arrays = [tensor.numpy() for tensor in (table, plane, affine, pull.contiguous(), by_beam)]
+        in_threads(
+            len(affine) * len(plane), lambda low, high: _look_up_backward(*arrays, low, high)
+        )
+        return None, None, affine_slope(by_beam, affine)
+
+
+Array = NDArray[np.float64]
+
+
+@compiled
+def _look_up(table: Array, plane: Array, affine: Array, values: Array, low: int, high: int) -> None:
+    one = plane.dtype.type(1.0)
+    wrap = PERIOD - 1
+    for beam_of_all in range(low, high):
+        pose, beam = beam_of_all // plane.shape[0], beam_of_all % plane.shape[0]
+        A = affine[pose]
+        for n in range(plane.shape[1]):
+            p, q = plane[beam, n, 0], plane[beam, n, 1]
+            x = A[0, 0] * p + A[0, 1] * q + A[0, 3]
+            y = A[1, 0] * p + A[1, 1] * q + A[1, 3]
+            z = A[2, 0] * p + A[2, 1] * q + A[2, 3]
+            x0, y0, z0 = np.floor(x), np.floor(y), np.floor(z)
+            s, t, u = x - x0, y - y0, z - z0
+            i, j, k = int(x0) & wrap, int(y0) & wrap, int(z0) & wrap
+            i1, j1, k1 = (i + 1) & wrap, (j + 1) & wrap, (k + 1) & wrap
+            a, b, c = one - s, one - t, one - u
+            w0, w1, w2, w3 = b * c, b * u, t * c, t * u
+            scale = one / np.sqrt((s * s + a * a) * (t * t + b * b) * (u * u + c * c))
+            for part in range(2):
+                before = (w0 * table[i, j, k, part] + w1 * table[i, j, k1, part]
+                          + w2 * table[i, j1, k, part] + w3 * table[i, j1, k1, part])  # fmt: skip
+                behind = (w0 * table[i1, j, k, part] + w1 * table[i1, j, k1, part]
+                          + w2 * table[i1, j1, k, part] + w3 * table[i1, j1, k1, part])  # fmt: skip
+                values[part, pose, beam, n] = (a * before + s * behind) * scale
+
+
+@compiled
+def _look_up_backward(
+    table: Array, plane: Array, affine: Array, pull: Array, by_beam: Array, low: int, high: int
+) -> None:
+    one, zero = plane.dtype.type(1.0), plane.dtype.type(0.0)
+    two = one + one
+    wrap = PERIOD - 1
+    for beam_of_all in range(low, high):
+        pose, beam = beam_of_all // plane.shape[0], beam_of_all % plane.shape[0]
+        A, total = affine[pose], by_beam[pose, beam]
+        for n in range(plane.shape[1]):
+            p, q = plane[beam, n, 0], plane[beam, n, 1]
+            x = A[0, 0] * p + A[0, 1] * q + A[0, 3]
+            y = A[1, 0] * p + A[1, 1] * q + A[1, 3]
+            z = A[2, 0] * p + A[2, 1] * q + A[2, 3]
+            x0, y0, z0 = np.floor(x), np.floor(y), np.floor(z)
+            s, t, u = x - x0, y - y0, z - z0
+            i, j, k = int(x0) & wrap, int(y0) & wrap, int(z0) & wrap
+            i1, j1, k1 = (i + 1) & wrap, (j + 1) & wrap, (k + 1) & wrap
+            a, b, c = one - s, one - t, one - u
+            in_i, in_j, in_k = s * s + a * a, t * t + b * b, u * u + c * c
+            scale = one / np.sqrt(in_i * in_j * in_k)
+            by_i, by_j, by_k, along = zero, zero, zero, zero
+            for part in range(2):
+                g = pull[part, pose, beam, n] * scale
+                a0, a1 = table[i, j, k, part], table[i, j, k1, part]
+                b0, b1 = table[i, j1, k, part], table[i, j1, k1, part]
+                c0, c1 = table[i1, j, k, part], table[i1, j, k1, part]
+                d0, d1 = table[i1, j1, k, part], table[i1, j1, k1, part]
+                near, left = a0 + u * (a1 - a0), b0 + u * (b1 - b0)
+                far, right = c0 + u * (c1 - c0), d0 + u * (d1 - d0)
+                before, behind = near + t * (left - near), far + t * (right - far)
+                along += g * (before + s * (behind - before))
+                by_i += g * (behind - before)
+                by_j += g * (a * (left - near) + s * (right - far))
+                by_k += g * (
+                    a * (b * (a1 - a0) + t * (b1 - b0)) + s * (b * (c1 - c0) + t * (d1 - d0))
+                )
+            # The last terms are the slope of the scale.
+            by_i -= along * (two * s - one) / in_i
+            by_j -= along * (two * t - one) / in_j
+            by_k -= along * (two * u - one) / in_k
+            add_outer(total, by_i, by_j, by_k, p, q)

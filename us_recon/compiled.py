@@ -1,0 +1,35 @@
+"""Compilation of inner loops to machine code, and their spreading over threads."""
+
+import inspect
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from numba import njit
+
+
+def compiled(function: Any) -> Any:
+    """Compile a kernel and keep the machine code on disk."""
+    # A run-time type checker, as the tests install one, may have wrapped the function.
+    return njit(cache=True, nogil=True, error_model="numpy")(inspect.unwrap(function))
+
+
+def in_threads(count: int, work: Callable[[int, int], None]) -> None:
+    """Split `count` pieces of work over PyTorch's number of threads.
+
+    Args:
+        count: How many pieces there are, each worth some ten microseconds or more.
+        work: Is called with the two ends of each part; parts must not depend on each other.
+    """
+    import torch  # heavy, and not needed by those who only compile
+
+    threads = min(torch.get_num_threads(), max(1, count // _LEAST_PIECES))
+    if threads == 1:
+        work(0, count)
+        return
+    ends = [count * part // threads for part in range(threads + 1)]
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, ends[:-1], ends[1:]))
+
+
+_LEAST_PIECES = 32
