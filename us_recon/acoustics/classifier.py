@@ -4,7 +4,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,7 +65,7 @@ def train(
     draw = torch.Generator().manual_seed(seed)
     sizes = (features.shape[1], hidden, hidden, shares.shape[1])
     layers = []
-    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+    for fan_in, fan_out in pairwise(sizes):
         weight = torch.randn(fan_out, fan_in, generator=draw) * (2.0 / fan_in) ** 0.5
         layers.append((weight.requires_grad_(), torch.zeros(fan_out, requires_grad=True)))
     network = Classifier(tuple(layers))
@@ -72,7 +74,7 @@ def train(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, EPOCHS)
     x, target = torch.from_numpy(features), torch.from_numpy(shares)
     for _ in range(EPOCHS):
-        for batch in torch.randperm(len(x), generator=draw).split(BATCH):
+        for batch in torch.split(torch.randperm(len(x), generator=draw), BATCH):
             loss = torch.nn.functional.cross_entropy(network.logits(x[batch]), target[batch])
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -84,9 +86,8 @@ def train(
 def save(networks: dict[str, Classifier], path: Path = WEIGHTS) -> None:
     """Write the networks of all contrasts as text, five digits a weight."""
 
-    def plain(values: Float[Tensor, "..."]) -> list[object]:
-        return [float(f"{v:.5g}") if np.isscalar(v) else [float(f"{x:.5g}") for x in v]
-                for v in values.tolist()]  # fmt: skip
+    def plain(values: Float[Tensor, "..."]) -> Any:
+        return np.vectorize(lambda x: float(f"{x:.5g}"))(values.numpy()).tolist()
 
     content = {
         "features": FEATURES,

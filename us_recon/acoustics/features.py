@@ -1,7 +1,9 @@
-"""What the learned map sees of a voxel: calibrated intensity, its surroundings, and where it lies."""
+"""What the learned map sees of a voxel: calibrated intensity, surroundings and place."""
+
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float, Float32
 from scipy import ndimage
 
 from us_recon.acoustics.contrasts import Contrast
@@ -14,12 +16,28 @@ INTENSITY_RANGE = (-3.0, 6.0)
 FINE_MM, WIDE_MM = 1.0, 3.0
 BRAIN_OPENING_MM, BRAIN_CLOSING_MM = 3.0, 9.0
 DISTANCE_SCALE_MM, DISTANCE_LIMIT = 10.0, 2.0
+BARE_MM, BARE_SHARE = 3.0, 0.5
 
 
-def features_of(
-    volume: Volume, contrast: Contrast
-) -> tuple[Float32[np.ndarray, "5 i j k"], Bool[np.ndarray, "i j k"], ClassIntensities]:
-    """Return the features of every voxel, which voxels are known, and the tissues' intensities.
+@dataclass(frozen=True, eq=False)
+class VoxelFeatures:
+    """What is known of each voxel before the network looks at it.
+
+    Attributes:
+        values: In the order of `FEATURES`; distances in units of `DISTANCE_SCALE_MM`.
+        known: Where there is an image.
+        intensities: The calibration to this patient.
+        bare: The brain is surrounded by padding: skull and scalp were cut off.
+    """
+
+    values: Float32[np.ndarray, "5 i j k"]
+    known: Bool[np.ndarray, "i j k"]
+    intensities: ClassIntensities
+    bare: bool
+
+
+def features_of(volume: Volume, contrast: Contrast) -> VoxelFeatures:
+    """Return the features of every voxel of an MRI.
 
     Raises:
         InputError: The image is constant.
@@ -35,16 +53,37 @@ def features_of(
     x = normalised(volume.data, found, contrast)
     x[~known] = 0.0
     rough = x[coarse]
-    depth = brain_depth_mm(rough, seen & ~air, contrast, coarse_mm)
-    far = np.full(seen.shape, np.inf)
-    air_mm = ndimage.distance_transform_edt(~air, sampling=coarse_mm) if air.any() else far
+    depth_mm = brain_depth_mm(rough, seen & ~air, contrast, coarse_mm)
     wide = blurred(rough, seen, WIDE_MM / coarse_mm)
-    near = [
-        np.clip(each / DISTANCE_SCALE_MM, -DISTANCE_LIMIT, DISTANCE_LIMIT)
-        for each in (depth, air_mm)
+    near = (depth_mm / DISTANCE_SCALE_MM, distance_mm(air, coarse_mm) / DISTANCE_SCALE_MM)
+    fields = [
+        enlarged(np.clip(each, -limit, limit).astype(np.float32), step, x.shape)
+        for each, limit in ((wide, np.inf), *((each, DISTANCE_LIMIT) for each in near))
     ]
-    fields = [enlarged(each.astype(np.float32), step, x.shape) for each in (wide, *near)]
-    return np.stack([x, blurred(x, known, FINE_MM / volume.spacing_mm), *fields]), known, found
+    fine = blurred(x, known, FINE_MM / volume.spacing_mm)
+    return VoxelFeatures(
+        np.stack([x, fine, *fields]), known, found, is_bare(depth_mm, seen, coarse_mm)
+    )
+
+
+def is_bare(
+    depth_mm: Float32[np.ndarray, "i j k"], known: Bool[np.ndarray, "i j k"], spacing_mm: np.ndarray
+) -> bool:
+    """Return whether most of the brain's surface lies next to padding."""
+    surface = known & (np.abs(depth_mm) < BARE_MM)
+    if known.all() or not surface.any():
+        return False
+    beside = distance_mm(~known, spacing_mm)[surface] < 2.0 * BARE_MM
+    return bool(beside.mean() > BARE_SHARE)
+
+
+def distance_mm(
+    mask: Bool[np.ndarray, "i j k"], spacing_mm: np.ndarray
+) -> Float[np.ndarray, "i j k"]:
+    """Return the distance to the nearest voxel of a mask, infinite where it has none."""
+    if not mask.any():
+        return np.full(mask.shape, np.inf)
+    return np.asarray(ndimage.distance_transform_edt(~mask, sampling=spacing_mm))
 
 
 def normalised(
@@ -86,18 +125,14 @@ def brain_depth_mm(
     grey, white = (contrast.order.index(name) for name in ("grey_matter", "white_matter"))
     matter = tissue & (x > min(grey, white) - 0.5) & (x < max(grey, white) + 0.7)
 
-    def inner_mm(mask: Bool[np.ndarray, "i j k"]) -> np.ndarray:
-        if mask.all():
-            return np.full(mask.shape, np.inf)
-        return np.asarray(ndimage.distance_transform_edt(mask, sampling=spacing_mm))
-
-    labels, count = ndimage.label(inner_mm(matter) > BRAIN_OPENING_MM)
+    labels, count = ndimage.label(distance_mm(~matter, spacing_mm) > BRAIN_OPENING_MM)
     if count == 0:
         return np.zeros(x.shape, np.float32)
     core = labels == np.argmax(np.bincount(labels.ravel())[1:]) + 1
     reach = BRAIN_OPENING_MM + BRAIN_CLOSING_MM
-    hull = inner_mm(inner_mm(~core) <= reach) > BRAIN_CLOSING_MM
-    depth = np.where(hull, inner_mm(hull), -inner_mm(~hull))
+    grown = distance_mm(core, spacing_mm) <= reach
+    hull = distance_mm(~grown, spacing_mm) > BRAIN_CLOSING_MM
+    depth = np.where(hull, distance_mm(~hull, spacing_mm), -distance_mm(hull, spacing_mm))
     limit = DISTANCE_LIMIT * DISTANCE_SCALE_MM
     return np.clip(depth, -limit, limit).astype(np.float32)
 

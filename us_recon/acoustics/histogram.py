@@ -1,9 +1,10 @@
 """The intensities of fluid, grey and white matter in one patient's image, from its histogram.
 
 A mixture of Gaussians (background, three tissues), of voxels part fluid and part grey matter
-(uniform between the two) and of all else (uniform) is fitted by expectation maximisation (Dempster, Laird, Rubin, J R Stat Soc B 39 (1977) 1) to the histogram, from
-many starts, with weak priors on where the middle tissue lies and on how much there is of each. The
-priors are relative to the tissues themselves, so that gain and offset of the scanner do not matter.
+(uniform between the two) and of all else (uniform) is fitted by expectation maximisation
+(Dempster, Laird, Rubin, J R Stat Soc B 39 (1977) 1) to the histogram, from many starts, with weak
+priors on where the middle tissue lies and on how much there is of each. The priors are relative to
+the tissues themselves, so that gain and offset of the scanner do not matter.
 """
 
 from dataclasses import dataclass

@@ -18,13 +18,18 @@ from us_recon.acoustics.contrasts import contrast_of
 from us_recon.acoustics.features import features_of
 from us_recon.acoustics.histogram import ClassIntensities
 from us_recon.acoustics.mixing import acoustic_volume, check_orthogonal, properties_of
+from us_recon.acoustics.mri_checks import check_brain, check_image
 from us_recon.acoustics.volume import AcousticVolume
 from us_recon.errors import InputError
 from us_recon.imaging.volume import Volume
 from us_recon.settings import setting
 
 TISSUES_OF_MAP = (*CLASSES, "sulcus")
-CSF, TUMOUR, DURA = (CLASSES.index(name) for name in ("csf", "tumour", "dura"))
+CSF, GREY, WHITE, TUMOUR = (
+    CLASSES.index(name) for name in ("csf", "grey_matter", "white_matter", "tumour")
+)
+AROUND_BRAIN = ["air", "skull", "cancellous_bone", "fat", "skin"]
+SURROUNDINGS_MM = 3.0  # how far white matter next to fluid is looked for
 
 
 @dataclass(frozen=True)
@@ -32,15 +37,20 @@ class MriMapSettings:
     """How an MRI becomes a map of acoustic properties."""
 
     sulcus_width_mm: float = setting(
-        5.0,
-        "Fluid narrower than this holds membranes and vessels and is echogenic, as in a sulcus; "
-        "wider fluid is clear, as in a ventricle. 0: all fluid is clear.",
+        4.0,
+        "Fluid narrower than this between grey matter holds membranes and vessels and is "
+        "echogenic, as in a sulcus; other fluid is clear, as in a ventricle. 0: all is clear.",
         unit="mm",
         minimum=0.0,
         maximum=20.0,
     )
     find_lesion: bool = setting(
         True, "Whether tissue brighter than grey matter in FLAIR or T2 may be a lesion."
+    )
+    skull: str = setting(
+        "auto",
+        "Whether the image shows skull and scalp; auto: unless padding surrounds the brain.",
+        choices=("auto", "shown", "absent"),
     )
 
 
@@ -77,7 +87,6 @@ def acoustic_volume_from_mri(
         InputError: The contrast is unknown, the affine is sheared, or the image is no MRI of a
             head of this contrast.
     """
-    check_orthogonal(volume.T_space_index)
     found = tissue_shares(volume, contrast, settings, lesion)
     properties = np.zeros((*found.known.shape, 3), np.float32)
     properties[found.known] = (found.shares @ properties_of(TISSUES_OF_MAP)).numpy()
@@ -93,17 +102,32 @@ def tissue_shares(
     """Return how much of each tissue the voxels of an MRI hold; see `acoustic_volume_from_mri`."""
     settings = settings or MriMapSettings()
     kind = contrast_of(contrast)
-    features, known, intensities = features_of(volume, kind)
-    shares = trained()[contrast].shares(features[:, known].T.copy())
-    if not settings.find_lesion:
-        shares[:, TUMOUR] = 0.0
-        shares /= shares.sum(dim=1, keepdim=True)
+    check_orthogonal(volume.T_space_index)
+    check_image(volume)
+    seen = features_of(volume, kind)
+    known = seen.known
+    check_brain(seen, volume, contrast)
+    shares = trained()[contrast].shares(seen.values[:, known].T.copy())
+    excluded = [] if settings.find_lesion else ["tumour"]
+    if settings.skull == "absent" or (settings.skull == "auto" and seen.bare):
+        excluded += AROUND_BRAIN
+    shares = _without(shares, excluded)
     if lesion is not None:
         shares = _with_lesion(shares, known, lesion, volume)
-    sulcus = _sulcal(shares[:, CSF], known, volume.spacing_mm, settings.sulcus_width_mm)
-    shares = torch.cat([shares, (sulcus * shares[:, CSF])[:, None]], dim=1)
-    shares[:, CSF] *= 1.0 - sulcus
-    return TissueShares(shares, known, intensities)
+    narrow = _narrow_fluid(shares, known, volume.spacing_mm, settings.sulcus_width_mm)
+    clear = shares[:, CSF] - narrow
+    shares = torch.cat([shares, narrow[:, None]], dim=1)
+    shares[:, CSF] = clear
+    return TissueShares(shares, known, seen.intensities)
+
+
+def _without(shares: Float32[Tensor, "n c"], excluded: list[str]) -> Float32[Tensor, "n c"]:
+    """Return shares without some classes; a voxel that was nothing else becomes fluid."""
+    shares = shares.clone()
+    for name in excluded:
+        shares[:, CLASSES.index(name)] = 0.0
+    shares[:, CSF] += 1e-6
+    return shares / shares.sum(dim=1, keepdim=True)
 
 
 def _with_lesion(
@@ -126,21 +150,26 @@ def _with_lesion(
     return shares
 
 
-def _sulcal(
-    fluid: Float32[Tensor, " n"],
+def _narrow_fluid(
+    shares: Float32[Tensor, "n c"],
     known: Bool[np.ndarray, "i j k"],
     spacing_mm: np.ndarray,
     width_mm: float,
 ) -> Float32[Tensor, " n"]:
-    """Return how much of the fluid lies in clefts narrower than `width_mm`, 0 to 1."""
-    if width_mm == 0.0:
-        return torch.zeros_like(fluid)
-    is_fluid = np.zeros(known.shape, bool)
-    is_fluid[known] = (fluid > 0.5).numpy()
-    # Opening by a ball of half the width; voxels half filled count to the wide fluid beside them.
-    inner = ndimage.distance_transform_edt(is_fluid, sampling=spacing_mm) > 0.5 * width_mm
-    if not inner.any():
-        return torch.ones_like(fluid)
-    reach_mm = ndimage.distance_transform_edt(~inner, sampling=spacing_mm)
-    narrow = np.clip((reach_mm - 0.5 * width_mm) / (0.5 * width_mm), 0.0, 1.0)
-    return torch.from_numpy(narrow[known].astype(np.float32))
+    """Return the share of fluid in clefts between grey matter, narrower than `width_mm`.
+
+    What of the fluid a cube of that side does not fit into (a top-hat transform) is narrow. A
+    ventricle's horn can be as narrow, but borders on white matter.
+    """
+    fluid = np.zeros(known.shape, np.float32)
+    fluid[known] = shares[:, CSF].numpy()
+    side = np.maximum(np.round(width_mm / spacing_mm), 1).astype(int)
+    narrow = fluid - ndimage.grey_opening(fluid, size=tuple(side))
+    white = np.zeros(known.shape, np.float32)
+    grey = np.zeros(known.shape, np.float32)
+    white[known], grey[known] = (shares[:, each].numpy() for each in (WHITE, GREY))
+    sigma = SURROUNDINGS_MM / spacing_mm
+    white, grey = (ndimage.gaussian_filter(each, sigma, truncate=2.5) for each in (white, grey))
+    whiteness = white / np.maximum(white + grey, 1e-6)
+    narrow *= np.clip((0.75 - whiteness) / 0.25, 0.0, 1.0)
+    return torch.from_numpy(narrow[known])

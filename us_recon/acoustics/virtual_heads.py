@@ -15,7 +15,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Float64, Int
 from scipy import ndimage
 
 from us_recon.acoustics.classifier import CLASSES
@@ -60,13 +60,12 @@ class VirtualHead:
 
     def half(self, front: bool) -> Bool[np.ndarray, "i j k"]:
         """Return the known voxels of the front or of the back of the head."""
-        y_mm = self.volume.T_space_index[1, 3] + np.arange(self.shares.shape[2])
-        chosen = y_mm > FRONT_ABOVE_MM if front else y_mm < BACK_BELOW_MM
+        chosen = _in_half(self.volume.T_space_index, np.arange(self.shares.shape[2]), front)
         return self.known & chosen[None, :, None]
 
 
 def virtual_head(
-    contrast: str, seed: int, *, bare: bool = False, own_t1: bool = False, crop: bool = False,
+    contrast: str, seed: int, *, bare: bool = False, own_t1: bool = False, crop: str = "",
     noise: tuple[float, float] = (0.01, 0.05), bias: float = 0.15,
 ) -> VirtualHead:  # fmt: skip
     """Draw a head.
@@ -76,15 +75,16 @@ def virtual_head(
         seed: Of everything that is drawn.
         bare: Leave out skull and scalp; zeros surround the brain.
         own_t1: Take the template's own T1 image instead of a drawn one; it has no skull.
-        crop: Keep a box of 60 to 100 mm a side.
+        crop: "front" or "back" keeps a box of 60 to 100 mm a side about the surface there.
         noise: Range of the noise's deviation relative to the brightest brain tissue.
         bias: How far the bias field reaches from 1.
     """
     draw = np.random.default_rng([seed, *contrast.encode()])
     *maps, T = _template()
-    box = _box(draw, maps[2]) if crop else (slice(None),) * 3
+    box = _box(draw, maps[2], T, crop == "front") if crop else (slice(None),) * 3
     grey, white, outline, own = (each[box] for each in maps)
-    shares = _anatomy(draw, contrast, (grey, white, outline), bare or own_t1)
+    sharpness = 1.0 if own_t1 else draw.uniform(1.0, 2.5)
+    shares = _anatomy(draw, contrast, (grey, white, outline), bare or own_t1, sharpness)
     if own_t1:
         image, known = own.copy(), outline
     else:
@@ -110,11 +110,12 @@ def _anatomy(
     contrast: str,
     maps: tuple[np.ndarray, np.ndarray, np.ndarray],
     bare: bool,
+    sharpness: float,
 ) -> Float32[np.ndarray, "c i j k"]:
     grey, white, outline = maps
-    fluid = np.clip(1.0 - grey - white, 0.0, 1.0) * np.float32(draw.uniform(1.0, 2.0))
+    fluid = np.clip(1.0 - grey - white, 0.0, 1.0)
     # The template is a mean of many brains: a power makes its maps as sharp as one brain's.
-    parts = np.stack([fluid, grey, white]) ** np.float32(draw.uniform(1.0, 2.5))
+    parts = np.stack([fluid, grey, white]) ** np.float32(sharpness)
     parts = parts / np.maximum(parts.sum(axis=0), 1e-6) * outline
     shares = np.zeros((len(CLASSES), *grey.shape), np.float32)
     for name, part in zip(("csf", "grey_matter", "white_matter"), parts, strict=True):
@@ -132,6 +133,13 @@ def _anatomy(
     else:
         _add(shares, "tumour", _lesion(draw, outline))
     return shares
+
+
+def _in_half(
+    T_space_index: Float64[np.ndarray, "4 4"], j: Int[np.ndarray, " n"], front: bool
+) -> Bool[np.ndarray, " n"]:
+    y_mm = T_space_index[1, 3] + j
+    return np.asarray(y_mm > FRONT_ABOVE_MM if front else y_mm < BACK_BELOW_MM)
 
 
 def _between(
@@ -159,7 +167,7 @@ def _vessels(
     fields = [ndimage.gaussian_filter(draw.standard_normal(fluid.shape, dtype=np.float32), 4.0)
               for _ in range(2)]  # fmt: skip
     near = sum((field / field.std()) ** 2 for field in fields)
-    return np.asarray(np.exp(-near / 0.05) * (fluid > 0.15) * (distance_mm < 2.0), np.float32)
+    return np.asarray(np.exp(-near / 0.1) * (fluid > 0.15) * (distance_mm < 2.0), np.float32)
 
 
 def _lesion(
@@ -167,7 +175,7 @@ def _lesion(
 ) -> Float32[np.ndarray, "i j k"]:
     deep = np.argwhere(ndimage.binary_erosion(outline[::4, ::4, ::4], iterations=2)) * 4
     part = np.zeros(outline.shape, np.float32)
-    grid = np.indices(outline.shape, sparse=True)
+    grid = np.ogrid[tuple(slice(size) for size in outline.shape)]
     for centre in draw.permutation(deep)[: draw.integers(2, 6)]:
         radius = draw.uniform(4.0, 14.0, 3)
         r = np.sqrt(sum(((g - c) / s) ** 2 for g, c, s in zip(grid, centre, radius, strict=True)))
@@ -186,9 +194,15 @@ def _image(
     return ndimage.gaussian_filter(image, draw.uniform(0.3, 0.6), truncate=3.0)
 
 
-def _box(draw: np.random.Generator, outline: Bool[np.ndarray, "i j k"]) -> tuple[slice, ...]:
+def _box(
+    draw: np.random.Generator,
+    outline: Bool[np.ndarray, "i j k"],
+    T_space_index: Float64[np.ndarray, "4 4"],
+    front: bool,
+) -> tuple[slice, ...]:
     """Return a box about a place on the brain's surface, as a craniotomy's image has it."""
     surface = np.argwhere(outline & ~ndimage.binary_erosion(outline, iterations=3))
+    surface = surface[_in_half(T_space_index, surface[:, 1], front)]
     centre, size = surface[draw.integers(len(surface))], draw.integers(60, 100, 3)
     low = np.clip(centre - size // 2, 0, np.array(outline.shape) - size)
     return tuple(slice(int(a), int(a + s)) for a, s in zip(low, size, strict=True))
