@@ -16,6 +16,7 @@ COMMANDS = {
     "play": "publish a bag over ROS 2, with /clock",
     "replay": "map a bag offline with the object that the mapper node runs",
     "volume": "paste a bag's images into a volume (freehand 3-D reconstruction)",
+    "acoustics": "make impedance, attenuation and backscatter from an MRI, a CT or labels",
     "register": "register an MRI to a bag offline with the object that the node runs",
     "evaluate": "measure a result against the truth",
     "bench": "compare runs of the benchmarks",
