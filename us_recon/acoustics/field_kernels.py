@@ -10,7 +10,7 @@ from us_recon.compiled import compiled
 Array = NDArray[np.float64]
 
 
-FIELDS = 5
+FIELDS = 7
 
 
 @compiled

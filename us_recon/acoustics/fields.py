@@ -16,8 +16,6 @@ from us_recon.acoustics.propagation import is_compiled_for
 from us_recon.acoustics.volume import AcousticVolume
 from us_recon.compiled import in_threads
 
-FIELDS = 5
-
 
 @dataclass(frozen=True, eq=False)
 class BeamFields:
@@ -25,21 +23,21 @@ class BeamFields:
 
     Attributes:
         impedance_mrayl: Impedance.
-        edge_per_mm: Steepest relative slope of the impedance, ``|grad Z| / 2 Z``: a thin layer
-            across a beam reflects this much per mm.
         attenuation_db_cm_mhz: Attenuation.
         scatter: Backscatter.
         inside: How much of it is known.
+        steepest: Gradient of the impedance, MRayl/mm, along the axes of the volume's space: across
+            interfaces.
     """
 
-    impedance_mrayl: Float[Tensor, "*samples"]
-    edge_per_mm: Float[Tensor, "*samples"]
-    attenuation_db_cm_mhz: Float[Tensor, "*samples"]
-    scatter: Float[Tensor, "*samples"]
-    inside: Float[Tensor, "*samples"]
+    impedance_mrayl: Float[Tensor, "poses beams samples"]
+    attenuation_db_cm_mhz: Float[Tensor, "poses beams samples"]
+    scatter: Float[Tensor, "poses beams samples"]
+    inside: Float[Tensor, "poses beams samples"]
+    steepest: Float[Tensor, "3 poses beams samples"]
 
 
-def pack(volume: AcousticVolume) -> Float[Tensor, "i j k 5"]:
+def pack(volume: AcousticVolume) -> Float[Tensor, "i j k 7"]:
     """Return the fields of all voxels, those of one voxel side by side. Gradients flow.
 
     Kept with the volume unless that needs gradients.
@@ -48,33 +46,22 @@ def pack(volume: AcousticVolume) -> Float[Tensor, "i j k 5"]:
     if kept is not None:
         return kept
     inside = volume.inside
-    packed = torch.stack(
-        [
-            volume.impedance_mrayl,
-            relative_slope(volume) * inside,
-            volume.attenuation_db_cm_mhz * inside,
-            volume.scatter * inside,
-            inside,
-        ],
-        dim=-1,
-    ).contiguous()
+    fading = [volume.attenuation_db_cm_mhz, volume.scatter, torch.ones_like(inside)]
+    fading += list(gradient_per_mm(volume).unbind(-1))
+    packed = torch.stack([volume.impedance_mrayl, *(field * inside for field in fading)], dim=-1)
     if not packed.requires_grad:
         volume.__dict__["_packed"] = packed
     return packed
 
 
-def relative_slope(volume: AcousticVolume) -> Float[Tensor, "i j k"]:
-    """Return ``|grad Z| / 2 Z`` in 1/mm, by central differences. Gradients flow."""
-    Z = volume.impedance_mrayl
-    by_index = torch.stack(torch.gradient(Z), dim=-1)
-    to_index = torch.as_tensor(volume.T_index_space[:3, :3].copy()).to(by_index)
-    by_mm = by_index @ to_index
-    # The root's slope at 0 is infinite; this keeps it finite where the tissue is even.
-    return ((by_mm * by_mm).sum(dim=-1) + 1e-12).sqrt() / (2.0 * Z)
+def gradient_per_mm(volume: AcousticVolume) -> Float[Tensor, "i j k 3"]:
+    """Return the gradient of the impedance in MRayl/mm, by central differences. Gradients flow."""
+    by_index = torch.stack(torch.gradient(volume.impedance_mrayl), dim=-1)
+    return by_index @ torch.as_tensor(volume.T_index_space[:3, :3].copy()).to(by_index)
 
 
 def look_up(
-    packed: Float[Tensor, "i j k 5"],
+    packed: Float[Tensor, "i j k 7"],
     plane_mm: Float[Tensor, "beams samples 2"],
     T_index_transducer: Float[Tensor, "poses 4 4"],
 ) -> BeamFields:
@@ -92,7 +79,7 @@ def look_up(
         values: Tensor = _LookUp.apply(packed, plane_mm, affine)  # type: ignore[no-untyped-call]
     else:
         values = look_up_torch(packed, points_of(plane_mm, T_index_transducer))
-    return BeamFields(*values.unbind(0))
+    return BeamFields(*values[:4].unbind(0), steepest=values[4:])
 
 
 def points_of(
@@ -142,7 +129,7 @@ class _LookUp(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(packed, plane, affine)
         beams, samples, _ = plane.shape
-        values = packed.new_empty(FIELDS, len(affine), beams, samples)
+        values = packed.new_empty(kernels.FIELDS, len(affine), beams, samples)
         arrays = [tensor.detach().numpy() for tensor in (packed, plane, affine, values)]
         in_threads(len(affine) * beams, lambda low, high: kernels.look_up(*arrays, low, high))
         return values

@@ -69,9 +69,10 @@ def gaussian_weights(sigma: Float[Tensor, " n"], most: int) -> Float[Tensor, "ta
 def speckle_variance(sigma_mm: Float[Tensor, "*n"], grain_mm: float) -> Float[Tensor, "*n"]:
     """Return what blur along one axis leaves of the variance of scatterers `grain_mm` apart.
 
-    1 without blur, and ``grain / (2 sqrt(pi) sigma)``, white noise's share, for a wide one.
+    1 without blur; for a wide one, as of white noise, ``length / (2 sqrt(pi) sigma)`` with the
+    length over which linearly interpolated scatterers are alike: 3/2 of their distance.
     """
-    return (1.0 + 4.0 * pi * (sigma_mm / grain_mm) ** 2).rsqrt()
+    return (1.0 + 4.0 * pi * (sigma_mm / (1.5 * grain_mm)) ** 2).rsqrt()
 
 
 def blur_along(
@@ -154,8 +155,8 @@ def _by_weights(images: Tensor, weights: Tensor, pull: Tensor, axis: int) -> Ten
 def _overlap(count: int, shift: int) -> tuple[slice, slice]:
     """Return where a shifted image lands, and which part of it."""
     return (
-        slice(max(0, -shift), min(count, count - shift)),
-        slice(max(0, shift), min(count, count + shift)),
+        slice(max(0, -shift), max(0, min(count, count - shift))),
+        slice(max(0, shift), max(0, min(count, count + shift))),
     )
 
 

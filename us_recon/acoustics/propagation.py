@@ -23,6 +23,7 @@ compiled, with gradients written by hand; elsewhere they are plain PyTorch.
 """
 
 from enum import StrEnum
+from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -144,7 +145,7 @@ def is_compiled_for(tensor: Tensor) -> bool:
 
 
 def _over_rays(function: type[torch.autograd.Function], reflection: Tensor) -> Tensor:
-    rays = reflection.reshape(-1, reflection.shape[-1]).contiguous()
+    rays = reflection.reshape(prod(reflection.shape[:-1]), reflection.shape[-1]).contiguous()
     echoes: Tensor = function.apply(rays)  # type: ignore[no-untyped-call]
     return echoes.reshape(*reflection.shape[:-1], echoes.shape[-1])
 

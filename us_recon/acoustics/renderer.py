@@ -84,7 +84,8 @@ def render(
         The images. Gradients flow, once, to poses, device and the volume's tensors.
 
     Raises:
-        InputError: A pose of another type or device than the volume, or one that is not finite.
+        InputError: A pose of another type or device than the volume, or one that is not finite
+            (checked on the CPU; on a GPU one would have to wait for it).
     """
     settings = settings or RenderSettings()
     packed = pack(acoustic_volume)
@@ -94,14 +95,19 @@ def render(
     plane_mm = torch.as_tensor(probe.beam_points_mm).to(poses)
     T_index_volume = torch.as_tensor(acoustic_volume.T_index_space).to(poses)
     fields = look_up(packed, plane_mm, T_index_volume @ poses)
-    edges, scatter, transmission = echoes(fields, probe, settings, device)
+    directions = torch.as_tensor(probe.beam_directions).to(poses) @ poses[:, :3, :2].mT
+    edges, scatter, transmission = echoes(fields, directions, probe, settings, device)
     envelope = received(edges, scatter, poses, probe, settings, device)
     brightness = displayed(envelope, probe, device)
     return Rendering(brightness, fields.inside, edges, scatter, transmission)
 
 
 def echoes(
-    fields: BeamFields, probe: ProbeGeometry, settings: RenderSettings, device: DeviceParameters
+    fields: BeamFields,
+    directions: Float[Tensor, "poses beams 3"],
+    probe: ProbeGeometry,
+    settings: RenderSettings,
+    device: DeviceParameters,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return edges, backscatter and transmission at every sample.
 
@@ -120,7 +126,7 @@ def echoes(
         )
         edges = level * attenuated * coupled(R[..., :-1].contiguous(), settings.convention)
     else:
-        edges = level * passed * R * facets(R, fields, step_mm, device)
+        edges = level * passed * R * facets(fields.steepest, directions, device)
     scatter = torch.exp(device.scatter_db / _DB) * passed * fields.scatter
     return edges, scatter, passed
 
@@ -144,19 +150,20 @@ def two_way_loss(
 
 
 def facets(
-    R: Float[Tensor, "poses beams samples"],
-    fields: BeamFields,
-    step_mm: float,
+    steepest: Float[Tensor, "3 poses beams samples"],
+    directions: Float[Tensor, "poses beams 3"],
     device: DeviceParameters,
 ) -> Float[Tensor, "poses beams samples"]:
     """Return how much of an interface's echo comes back, 0 to 1, given how oblique it is.
 
     ``exp(-tan^2 t / m^2)`` for facets of mean slope m (Beckmann, Spizzichino, The Scattering of
-    Electromagnetic Waves from Rough Surfaces, 1963). The angle t follows from how much less the
-    impedance changes along the beam than it does along its gradient.
+    Electromagnetic Waves from Rough Surfaces, 1963); the interface lies across the gradient of the
+    impedance.
     """
-    steepest = fields.edge_per_mm * step_mm
-    tangent_squared = (steepest * steepest / (R * R + _TINY) - 1.0).clamp(min=0.0)
+    x, y, z = steepest.unbind(0)
+    to_x, to_y, to_z = directions[..., None, :].unbind(-1)
+    along = x * to_x + y * to_y + z * to_z
+    tangent_squared = (x * x + y * y + z * z + _TINY) / (along * along + _TINY) - 1.0
     slope = torch.tan(torch.deg2rad(device.roughness_deg))
     return torch.exp(-(tangent_squared / (slope * slope)).clamp(max=_DARKEST))
 
@@ -233,4 +240,6 @@ def _checked(poses: Tensor, packed: Tensor) -> Tensor:
             f"T_volume_transducer is {poses.dtype} on {poses.device}, the acoustic volume "
             f"{packed.dtype} on {packed.device}; expected the same (see AcousticVolume.to)"
         )
+    if poses.device.type == "cpu" and not torch.isfinite(poses).all():
+        raise InputError("T_volume_transducer holds numbers that are not finite; drop that pose")
     return poses.reshape(-1, 4, 4)
