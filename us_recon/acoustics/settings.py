@@ -49,12 +49,12 @@ class RenderSettings:
         minimum=0.0,
         maximum=50.0,
     )
-    gain_db: float = setting(60.0, "Gain", unit="dB", minimum=-60.0, maximum=200.0)
+    gain_db: float = setting(20.0, "Gain", unit="dB", minimum=-60.0, maximum=200.0)
     dynamic_range_db: float = setting(
         60.0, "Range from black to white", unit="dB", minimum=10.0, maximum=150.0
     )
     tgc_db_cm: float = setting(
-        0.0, "Time gain: slope over depth", unit="dB/cm", minimum=-20.0, maximum=40.0
+        5.0, "Time gain: slope over depth", unit="dB/cm", minimum=-20.0, maximum=40.0
     )
     tgc_sliders_db: tuple[float, ...] = setting(
         (0.0,) * 8, "Time gain: sliders, evenly spread over the depth", unit="dB"
