@@ -18,7 +18,7 @@ from us_recon.acoustics.features import FEATURES
 
 CLASSES = (
     "air", "csf", "grey_matter", "white_matter", "skull", "cancellous_bone", "fat", "skin",
-    "tumour", "dura",
+    "tumour", "vessel",
 )  # fmt: skip
 WEIGHTS = Path(__file__).with_name("mri_map.json")
 HIDDEN = 16

@@ -11,9 +11,18 @@ from us_recon.acoustics.head_regions import coarse_step, known_voxels, likely_br
 from us_recon.acoustics.histogram import ClassIntensities, class_intensities
 from us_recon.imaging.volume import Volume
 
-FEATURES = ("intensity", "blurred 1 mm", "blurred 3 mm", "brain's depth", "air's distance")
+FEATURES = (
+    "intensity",
+    "blurred 1 mm",
+    "least about",
+    "most about",
+    "blurred 3 mm",
+    "brain's depth",
+    "air's distance",
+)
+"""Least and most tell a voxel half fluid, half tissue from one of a tissue between the two."""
 INTENSITY_RANGE = (-3.0, 6.0)
-FINE_MM, WIDE_MM = 1.0, 3.0
+FINE_MM, WIDE_MM, ABOUT_MM = 1.0, 3.0, 3.0
 BRAIN_OPENING_MM, BRAIN_CLOSING_MM = 3.0, 9.0
 DISTANCE_SCALE_MM, DISTANCE_LIMIT = 10.0, 2.0
 BARE_MM, BARE_SHARE = 3.0, 0.5
@@ -30,7 +39,7 @@ class VoxelFeatures:
         bare: The brain is surrounded by padding: skull and scalp were cut off.
     """
 
-    values: Float32[np.ndarray, "5 i j k"]
+    values: Float32[np.ndarray, "7 i j k"]
     known: Bool[np.ndarray, "i j k"]
     intensities: ClassIntensities
     bare: bool
@@ -61,9 +70,13 @@ def features_of(volume: Volume, contrast: Contrast) -> VoxelFeatures:
         for each, limit in ((wide, np.inf), *((each, DISTANCE_LIMIT) for each in near))
     ]
     fine = blurred(x, known, FINE_MM / volume.spacing_mm)
-    return VoxelFeatures(
-        np.stack([x, fine, *fields]), known, found, is_bare(depth_mm, seen, coarse_mm)
+    about = np.maximum(2 * np.round(0.5 * ABOUT_MM / volume.spacing_mm) + 1, 3).astype(int)
+    least, most = (
+        ndimage_filter(fine, size=tuple(about))
+        for ndimage_filter in (ndimage.minimum_filter, ndimage.maximum_filter)
     )
+    values = np.stack([x, fine, least, most, *fields])
+    return VoxelFeatures(values, known, found, is_bare(depth_mm, seen, coarse_mm))
 
 
 def is_bare(

@@ -55,7 +55,7 @@ class ClassIntensities:
 class _Fit:
     mean: Float64[np.ndarray, " k"]
     sigma: Float64[np.ndarray, " k"]
-    share: Float64[np.ndarray, " k"]
+    share: Float64[np.ndarray, " components"]
     posterior: float
     likelihood: float
 
@@ -73,7 +73,7 @@ def class_intensities(values: Float[np.ndarray, " n"], contrast: Contrast) -> Cl
     low, high = np.percentile(values, [0.1, 99.5])
     if not high > low:
         raise InputError(f"the image is constant ({low:g}); expected an MRI of the head")
-    inside = np.clip(values, low, high)
+    inside = np.clip(values.astype(np.float64), low, high)
     counts, edges = np.histogram(inside, BINS)
     x = 0.5 * (edges[1:] + edges[:-1])
     weights = counts / counts.sum()

@@ -29,6 +29,7 @@ CSF, GREY, WHITE, TUMOUR = (
     CLASSES.index(name) for name in ("csf", "grey_matter", "white_matter", "tumour")
 )
 AROUND_BRAIN = ["air", "skull", "cancellous_bone", "fat", "skin"]
+SOFTENING_MM = 1.0  # of the limit between narrow and wide fluid
 SURROUNDINGS_MM = 3.0  # how far white matter next to fluid is looked for
 
 
@@ -37,7 +38,7 @@ class MriMapSettings:
     """How an MRI becomes a map of acoustic properties."""
 
     sulcus_width_mm: float = setting(
-        4.0,
+        3.0,
         "Fluid narrower than this between grey matter holds membranes and vessels and is "
         "echogenic, as in a sulcus; other fluid is clear, as in a ventricle. 0: all is clear.",
         unit="mm",
@@ -164,12 +165,15 @@ def _narrow_fluid(
     fluid = np.zeros(known.shape, np.float32)
     fluid[known] = shares[:, CSF].numpy()
     side = np.maximum(np.round(width_mm / spacing_mm), 1).astype(int)
-    narrow = fluid - ndimage.grey_opening(fluid, size=tuple(side))
+    wide = ndimage.grey_opening(fluid, size=tuple(side))
+    soft = SOFTENING_MM / spacing_mm
+    wide, all_fluid = (ndimage.gaussian_filter(each, soft, truncate=2.5) for each in (wide, fluid))
+    narrow = fluid * np.clip(1.0 - wide / np.maximum(all_fluid, 1e-3), 0.0, 1.0)
     white = np.zeros(known.shape, np.float32)
     grey = np.zeros(known.shape, np.float32)
     white[known], grey[known] = (shares[:, each].numpy() for each in (WHITE, GREY))
     sigma = SURROUNDINGS_MM / spacing_mm
     white, grey = (ndimage.gaussian_filter(each, sigma, truncate=2.5) for each in (white, grey))
     whiteness = white / np.maximum(white + grey, 1e-6)
-    narrow *= np.clip((0.75 - whiteness) / 0.25, 0.0, 1.0)
+    narrow *= np.clip((0.7 - whiteness) / 0.2, 0.0, 1.0)
     return torch.from_numpy(narrow[known])

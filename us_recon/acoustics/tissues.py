@@ -60,6 +60,8 @@ TISSUES = MappingProxyType(
         "sulcus": Tissue(1047.0, 1510.0, 0.3, 2.5, "pia and vessels in fluid, between the two: "
                          f"set by us; hyperechoic, {LANDMARKS}"),
         "dura": Tissue(1174.0, 1500.0, 1.0, 3.0, f"{ITIS}; attenuation set by us; {LANDMARKS}"),
+        "vessel": Tissue(1060.0, 1560.0, 0.5, 2.5, "wall, blood and meninges that take up contrast "
+                         "medium, together: set by us"),
         "tumour": Tissue(1050.0, 1550.0, 0.8, 2.0, "hyperechoic glioma: set by us"),
         "cyst": Tissue(1010.0, 1510.0, 0.02, 0.02, "near water: set by us"),
         "skull": Tissue(1908.0, 2814.0, 13.3, 0.3, f"{ITIS} (skull cortical); attenuation: Pinton "

@@ -1,5 +1,7 @@
 """How the learned map is trained: on which virtual heads and which of their voxels."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Bool, Float32, Int
 
@@ -39,13 +41,40 @@ def balanced_voxels(
     )
 
 
-def train_contrast(contrast: str, heads: int = HEADS) -> Classifier:
-    """Train the network of one contrast on the backs of virtual heads."""
-    features, shares = [], []
+@dataclass(frozen=True, eq=False)
+class TrainingVoxels:
+    """Voxels of the backs of several heads.
+
+    Attributes:
+        features: What the map sees.
+        intensity: The image as the scanner gave it.
+        brightest: The 99th percentile of the image that a voxel is from.
+        shares: True shares of tissues.
+    """
+
+    features: Float32[np.ndarray, "n f"]
+    intensity: Float32[np.ndarray, " n"]
+    brightest: Float32[np.ndarray, " n"]
+    shares: Float32[np.ndarray, "n c"]
+
+
+def training_voxels(contrast: str, heads: int = HEADS) -> TrainingVoxels:
+    """Draw heads of one contrast and voxels of their backs."""
+    features, intensity, brightest, shares = [], [], [], []
     for seed in range(heads):
         head = training_head(contrast, seed)
         seen = features_of(head.volume, contrast_of(contrast))
         at = balanced_voxels(head.shares, seen.known & head.half(front=False), seed)
         features.append(seen.values.reshape(len(FEATURES), -1)[:, at].T)
         shares.append(head.shares.reshape(len(CLASSES), -1)[:, at].T)
-    return train(np.concatenate(features), np.concatenate(shares))
+        intensity.append(head.volume.data.ravel()[at])
+        top = np.percentile(head.volume.data[seen.known], 99.0)
+        brightest.append(np.full(len(at), top, np.float32))
+    parts = (np.concatenate(each) for each in (features, intensity, brightest, shares))
+    return TrainingVoxels(*parts)
+
+
+def train_contrast(contrast: str, heads: int = HEADS) -> Classifier:
+    """Train the network of one contrast on the backs of virtual heads."""
+    voxels = training_voxels(contrast, heads)
+    return train(voxels.features, voxels.shares)

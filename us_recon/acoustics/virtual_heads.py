@@ -30,17 +30,17 @@ MEANS = {
     "t1": {
         "air": (0.0, 0.04), "csf": (0.2, 0.4), "grey_matter": (0.68, 0.82),
         "white_matter": (1.0, 1.0), "skull": (0.0, 0.12), "cancellous_bone": (0.4, 1.1),
-        "fat": (1.2, 1.7), "skin": (0.5, 0.9), "tumour": (0.5, 0.7), "dura": (1.4, 2.5),
+        "fat": (1.2, 1.7), "skin": (0.5, 0.9), "tumour": (0.5, 0.7), "vessel": (1.4, 2.5),
     },
     "t2": {
         "air": (0.0, 0.03), "csf": (1.0, 1.0), "grey_matter": (0.42, 0.55),
         "white_matter": (0.28, 0.38), "skull": (0.0, 0.08), "cancellous_bone": (0.3, 0.6),
-        "fat": (0.5, 0.9), "skin": (0.2, 0.4), "tumour": (0.65, 0.85), "dura": (0.1, 0.3),
+        "fat": (0.5, 0.9), "skin": (0.2, 0.4), "tumour": (0.65, 0.85), "vessel": (0.1, 0.3),
     },
     "flair": {
         "air": (0.0, 0.04), "csf": (0.05, 0.25), "grey_matter": (1.0, 1.0),
         "white_matter": (0.72, 0.86), "skull": (0.0, 0.1), "cancellous_bone": (0.3, 0.7),
-        "fat": (0.6, 1.2), "skin": (0.4, 0.8), "tumour": (1.3, 1.8), "dura": (0.5, 0.9),
+        "fat": (0.6, 1.2), "skin": (0.4, 0.8), "tumour": (1.3, 1.8), "vessel": (0.5, 0.9),
     },
 }  # fmt: skip
 """Range of each tissue's mean; set by us after the look of such images."""
@@ -129,7 +129,7 @@ def _anatomy(
             inner_mm = outer_mm
         shares[0] = np.clip(1.0 - shares[1:].sum(axis=0), 0.0, 1.0)
     if contrast == "t1":
-        _add(shares, "dura", _vessels(draw, shares[CLASSES.index("csf")], distance_mm))
+        _add(shares, "vessel", _vessels(draw, shares[CLASSES.index("csf")], distance_mm))
     else:
         _add(shares, "tumour", _lesion(draw, outline))
     return shares
@@ -191,7 +191,7 @@ def _image(
         image += share * np.float32(draw.uniform(*MEANS[contrast][name]))
     grains = draw.standard_normal((24, 28, 24), dtype=np.float32)
     image *= 1.0 + 0.04 * ndimage.zoom(grains, np.array(image.shape) / grains.shape, order=1)
-    return ndimage.gaussian_filter(image, draw.uniform(0.3, 0.6), truncate=3.0)
+    return ndimage.gaussian_filter(image, draw.uniform(0.3, 1.0), truncate=3.0)
 
 
 def _box(
