@@ -23,11 +23,11 @@ PRIOR_WEIGHT = 400.0  # what the histogram counts as, in voxels; neighbours are 
 MIDDLE_SPREAD = 0.08  # of the middle tissue's expected position
 SIGMA_EXPECTED = 0.13  # of the distance from the darkest to the brightest tissue
 SHARES = {
-    "background": 1.5,
-    "csf": 2.0,
-    "grey_matter": 8.0,
-    "white_matter": 8.0,
-    "partial": 2.0,
+    "background": 0.3,
+    "csf": 4.0,
+    "grey_matter": 40.0,
+    "white_matter": 40.0,
+    "partial": 8.0,
 }
 """Dirichlet prior of the shares; set by us."""
 
