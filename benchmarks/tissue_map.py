@@ -69,7 +69,7 @@ CASES = (
     Case("crop", crop="front"),
     Case("crop, hard", crop="front", noise=(0.06, 0.1), bias=0.3),
 )
-CROPS = 3  # a crop holds little: several are measured together
+CROPS = 2  # a crop holds little: several are measured together
 
 
 def main() -> None:
