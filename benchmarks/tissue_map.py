@@ -28,6 +28,7 @@ Mean absolute error of impedance (kRayl: grey and white matter are 48 apart) in 
 more than 90 % of one tissue, on the front halves of heads drawn from seeds that trained nothing;
 all networks were trained on back halves. "raw" and "scaled" are the same network on one number, the
 scanner's intensity, and that divided by the image's 99th percentile; DiffUS learns from the former.
+These two saw four heads in training, the map eight, and only the map decides between bone and none.
 "calibrated" is the map of `us-recon acoustics`, all fluid taken as clear. The heads are the ICBM
 2009a template with drawn contrast, skull, scalp, lesion, bias field, noise, gain and offset; in
 "own" the image is the template's T1 itself, with another bias, noise and gain. "hard" has twice the
