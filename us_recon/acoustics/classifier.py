@@ -30,7 +30,7 @@ EPOCHS, BATCH, LEARNING_RATE = 12, 4096, 4e-3
 class Classifier:
     """Weights and offsets of each layer."""
 
-    layers: tuple[tuple[Float32[Tensor, "o i"], Float32[Tensor, " o"]], ...]
+    layers: tuple[tuple[Float32[Tensor, "_ _"], Float32[Tensor, " _"]], ...]
 
     def logits(self, features: Float32[Tensor, "n f"]) -> Float32[Tensor, "n c"]:
         """Return unnormalised log shares."""
@@ -112,5 +112,5 @@ def trained() -> dict[str, Classifier]:
 
 def _layer(
     weight: Sequence[Sequence[float]], offset: Sequence[float]
-) -> tuple[Float32[Tensor, "o i"], Float32[Tensor, " o"]]:
+) -> tuple[Float32[Tensor, "_ _"], Float32[Tensor, " _"]]:
     return torch.tensor(weight, dtype=torch.float32), torch.tensor(offset, dtype=torch.float32)

@@ -72,8 +72,8 @@ def features_of(volume: Volume, contrast: Contrast) -> VoxelFeatures:
     fine = blurred(x, known, FINE_MM / volume.spacing_mm)
     about = np.maximum(2 * np.round(0.5 * ABOUT_MM / volume.spacing_mm) + 1, 3).astype(int)
     least, most = (
-        ndimage_filter(fine, size=tuple(about))
-        for ndimage_filter in (ndimage.minimum_filter, ndimage.maximum_filter)
+        extreme(fine, size=tuple(about))
+        for extreme in (ndimage.minimum_filter, ndimage.maximum_filter)
     )
     values = np.stack([x, fine, least, most, *fields])
     return VoxelFeatures(values, known, found, is_bare(depth_mm, seen, coarse_mm))

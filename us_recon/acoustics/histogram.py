@@ -22,12 +22,13 @@ OUTLIERS = 0.04  # share of the uniform component
 PRIOR_WEIGHT = 400.0  # what the histogram counts as, in voxels; neighbours are not independent
 MIDDLE_SPREAD = 0.08  # of the middle tissue's expected position
 SIGMA_EXPECTED = 0.13  # of the distance from the darkest to the brightest tissue
+LEAST_SPAN = 0.02  # of the histogram, between the darkest and the brightest tissue
 SHARES = {
-    "background": 1.5,
-    "csf": 2.0,
-    "grey_matter": 8.0,
-    "white_matter": 8.0,
-    "partial": 2.0,
+    "background": 0.3,
+    "csf": 4.0,
+    "grey_matter": 40.0,
+    "white_matter": 40.0,
+    "partial": 8.0,
 }
 """Dirichlet prior of the shares; set by us."""
 
@@ -117,6 +118,7 @@ def _fit(
     mean, sigma = dark + span * positions, np.full(4, SIGMA_EXPECTED * span)
     prior = np.array([SHARES[name] for name in ("background", *contrast.order, "partial")])
     share = prior / prior.sum()
+    least = LEAST_SPAN * (x[-1] - x[0])
     for _ in range(STEPS):
         density = _components(x, mean, sigma, contrast) * share[:, None] * (1.0 - OUTLIERS)
         total = density.sum(axis=0) + OUTLIERS / (x[-1] - x[0])
@@ -124,7 +126,7 @@ def _fit(
         share = (counts.sum(axis=1) + prior) / (counts.sum() + prior.sum())
         counts = counts[:4]
         n = counts.sum(axis=1)
-        mean = _means(counts @ x, n, mean, sigma, contrast)
+        mean = _means(counts @ x, n, mean, sigma, contrast, least)
         spread = (counts * (x - mean[:, None]) ** 2).sum(axis=1)
         expected = SIGMA_EXPECTED * (mean[3] - mean[1])
         sigma = np.sqrt((spread + 20.0 * expected**2) / (n + 20.0))
@@ -146,10 +148,10 @@ def _means(
     mean: Float64[np.ndarray, "4"],
     sigma: Float64[np.ndarray, "4"],
     contrast: Contrast,
+    least: float,
 ) -> Float64[np.ndarray, "4"]:
     """Return the means of highest posterior; the outer tissues set the scale of the others."""
     new = (sums + mean) / (n + 1.0)
-    least = 0.02 * abs(mean[3] - mean[1])
     new[3] = max(new[3], new[1] + least)
     span = new[3] - new[1]
     for at, expected, spread in (

@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Bool, Float32
-from scipy import ndimage
 
 from us_recon.acoustics.contrasts import contrast_of
 from us_recon.acoustics.features import DISTANCE_SCALE_MM, FEATURES, VoxelFeatures
@@ -12,12 +11,11 @@ from us_recon.imaging.volume import Volume
 
 LEAST_MM, MOST_MM = 20.0, 600.0
 LEAST_VOXELS = 8
-LEAST_GAIN_NATS = 0.03
-LEAST_SEPARATION = 1.0
+LEAST_GAIN_NATS = 0.015
+LEAST_SEPARATION = 0.5
 LEAST_SHARE = 0.05
 LEAST_SMOOTHNESS = 0.4
 LEAST_WHITE_DEPTH_MM = 8.0
-FLUID_REACH_MM = 3.0
 CT_HU = -500.0
 
 
@@ -53,9 +51,8 @@ def check_image(volume: Volume) -> None:
 def check_brain(seen: VoxelFeatures, volume: Volume, contrast: str) -> None:
     """Accept an image that shows brain as this contrast does.
 
-    The histogram must show tissues, neighbours must be alike, white matter must lie deep in a body
-    of brain, and fluid must lie next to grey matter rather than to white: on the wrong contrast the
-    two are exchanged.
+    The histogram must show tissues, neighbours must be alike, and white matter must lie deep in a
+    body of brain, deeper than grey matter: on most wrong contrasts the two are exchanged.
 
     Args:
         seen: What was made of the image.
@@ -66,7 +63,6 @@ def check_brain(seen: VoxelFeatures, volume: Volume, contrast: str) -> None:
         InputError: It does not; the message says what was missing.
     """
     coarse = tuple(slice(None, None, every) for every in coarse_step(volume))
-    spacing_mm = volume.spacing_mm * coarse_step(volume)
     known, found = seen.known[coarse], seen.intensities
     reasons = []
     smoothness = neighbour_correlation(volume.data[coarse], known)
@@ -79,19 +75,17 @@ def check_brain(seen: VoxelFeatures, volume: Volume, contrast: str) -> None:
 
     order = contrast_of(contrast).order
     level = np.rint(seen.values[0][coarse])
-    fluid, grey, white = (
-        known & (level == order.index(name)) for name in ("csf", "grey_matter", "white_matter")
+    depth_mm = seen.values[FEATURES.index("brain's depth")][coarse] * DISTANCE_SCALE_MM
+    grey, white = (
+        depth_mm[known & (level == order.index(name)) & (depth_mm > 0.0)]
+        for name in ("grey_matter", "white_matter")
     )
-    if not (grey.any() and white.any()):
+    if not (len(grey) and len(white)):
         reasons.append("it shows no grey or no white matter")
-    else:
-        depth_mm = seen.values[FEATURES.index("brain's depth")][coarse] * DISTANCE_SCALE_MM
-        white_mm = float(depth_mm[white].mean())
-        if white_mm < LEAST_WHITE_DEPTH_MM:
-            reasons.append(f"its white matter would not lie deep in a brain ({white_mm:.0f} mm)")
-        near = ndimage.gaussian_filter(fluid.astype(np.float32), FLUID_REACH_MM / spacing_mm)
-        if near[grey].mean() < near[white].mean():
-            reasons.append("more fluid would lie at white than at grey matter")
+    elif white.mean() < LEAST_WHITE_DEPTH_MM:
+        reasons.append(f"its white matter would lie only {white.mean():.0f} mm deep in a brain")
+    elif white.mean() < grey.mean():
+        reasons.append("its white matter would lie less deep in the brain than its grey matter")
     if reasons:
         raise InputError(
             f"this does not look like a {contrast.upper()} MRI of a head: {'; '.join(reasons)}. "

@@ -28,6 +28,7 @@ TISSUES_OF_MAP = (*CLASSES, "sulcus")
 CSF, GREY, WHITE, TUMOUR = (
     CLASSES.index(name) for name in ("csf", "grey_matter", "white_matter", "tumour")
 )
+HARD = ("air", "skull", "cancellous_bone")
 AROUND_BRAIN = ["air", "skull", "cancellous_bone", "fat", "skin"]
 SOFTENING_MM = 1.0  # of the limit between narrow and wide fluid
 SURROUNDINGS_MM = 3.0  # how far white matter next to fluid is looked for
@@ -112,7 +113,7 @@ def tissue_shares(
     excluded = [] if settings.find_lesion else ["tumour"]
     if settings.skull == "absent" or (settings.skull == "auto" and seen.bare):
         excluded += AROUND_BRAIN
-    shares = _without(shares, excluded)
+    shares = _decided(_without(shares, excluded))
     if lesion is not None:
         shares = _with_lesion(shares, known, lesion, volume)
     narrow = _narrow_fluid(shares, known, volume.spacing_mm, settings.sulcus_width_mm)
@@ -129,6 +130,21 @@ def _without(shares: Float32[Tensor, "n c"], excluded: list[str]) -> Float32[Ten
         shares[:, CLASSES.index(name)] = 0.0
     shares[:, CSF] += 1e-6
     return shares / shares.sum(dim=1, keepdim=True)
+
+
+def _decided(shares: Float32[Tensor, "n c"]) -> Float32[Tensor, "n c"]:
+    """Return shares in which air and bone are there or not, with a soft limit.
+
+    A share is as much doubt as mixture. Between soft tissues that is no matter, but two per cent of
+    bone in fluid would echo more than grey matter beside white.
+    """
+    hard = [CLASSES.index(name) for name in HARD]
+    before = shares[:, hard].sum(dim=1, keepdim=True)
+    ramp = ((before - 0.25) / 0.5).clamp(0.0, 1.0)
+    after = ramp * ramp * (3.0 - 2.0 * ramp)
+    decided = shares * (1.0 - after) / (1.0 - before).clamp(min=1e-6)
+    decided[:, hard] = shares[:, hard] * after / before.clamp(min=1e-6)
+    return decided / decided.sum(dim=1, keepdim=True)
 
 
 def _with_lesion(
