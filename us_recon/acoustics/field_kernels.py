@@ -1,6 +1,6 @@
 """The compiled passes of `us_recon.acoustics.fields`; what they compute stands there."""
 
-import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 from us_recon.compiled import compiled
 
 Array = NDArray[np.float64]
+Number = Any  # float32 or float64, as the arrays are
 
 
 FIELDS = 7
 
 
 @compiled
-def _place(x: float, last: float, one: float) -> tuple[int, float, float, float, float]:
+def _place(x: float, last: float, one: float) -> tuple[int, Number, Number, Number, Number]:
     """Return where a position lies along an axis.
 
     The lower voxel, the share of the upper one, the fading, how much of a change of the position
@@ -34,8 +35,18 @@ def _place(x: float, last: float, one: float) -> tuple[int, float, float, float,
             moves,
             (-fades if x < last + one else zero),
         )
-    lower = math.floor(x)
-    return int(lower), x - lower, one, one, zero
+    lower = int(x)
+    return lower, x - np.float32(lower), one, one, zero
+
+
+@compiled
+def _cell(x: float, last: float, one: float) -> tuple[int, Number, Number]:
+    """Return the lower voxel along an axis, the share of the upper one and the fading."""
+    zero = one - one
+    held = min(max(x, zero), last)
+    lower = min(int(held), int(last) - 1)
+    # An index is exact in single precision, and does not widen the kind of number.
+    return lower, held - np.float32(lower), max(one - abs(x - held), zero)
 
 
 @compiled
@@ -64,9 +75,9 @@ def look_up(voxels: Array, plane: Array, affine: Array, values: Array, low: int,
         A = affine[pose]
         for n in range(plane.shape[1]):
             x, y = plane[beam, n, 0], plane[beam, n, 1]
-            i, s, fade_i, _, _ = _place(_at(A, 0, x, y), last_i, one)
-            j, t, fade_j, _, _ = _place(_at(A, 1, x, y), last_j, one)
-            k, u, fade_k, _, _ = _place(_at(A, 2, x, y), last_k, one)
+            i, s, fade_i = _cell(_at(A, 0, x, y), last_i, one)
+            j, t, fade_j = _cell(_at(A, 1, x, y), last_j, one)
+            k, u, fade_k = _cell(_at(A, 2, x, y), last_k, one)
             fading = fade_i * fade_j * fade_k
             w0, w1, w2, w3 = (one - t) * (one - u), (one - t) * u, t * (one - u), t * u
             a0, a1, a2, a3 = (one - s) * w0, (one - s) * w1, (one - s) * w2, (one - s) * w3
@@ -102,37 +113,34 @@ def look_up_backward(
             j, t, fade_j, moves_j, slope_j = _place(_at(A, 1, x, y), last_j, one)
             k, u, fade_k, moves_k, slope_k = _place(_at(A, 2, x, y), last_k, one)
             fading = fade_i * fade_j * fade_k
-            by_i, by_j, by_k, faded = zero, zero, zero, zero
-            for c in range(FIELDS):
-                a0, a1 = voxels[i, j, k, c], voxels[i, j, k + 1, c]
-                b0, b1 = voxels[i, j + 1, k, c], voxels[i, j + 1, k + 1, c]
-                c0, c1 = voxels[i + 1, j, k, c], voxels[i + 1, j, k + 1, c]
-                d0, d1 = voxels[i + 1, j + 1, k, c], voxels[i + 1, j + 1, k + 1, c]
-                a, b = a0 + u * (a1 - a0), b0 + u * (b1 - b0)
-                e, f = c0 + u * (c1 - c0), d0 + u * (d1 - d0)
-                before, behind = a + t * (b - a), e + t * (f - e)
-                g = pull[c, pose, beam, n]
-                if c > 0:
-                    faded += g * (before + s * (behind - before))
-                    g *= fading
-                by_i += g * (behind - before)
-                by_j += g * ((one - s) * (b - a) + s * (f - e))
-                near = (one - t) * (a1 - a0) + t * (b1 - b0)
-                far = (one - t) * (c1 - c0) + t * (d1 - d0)
-                by_k += g * ((one - s) * near + s * far)
+            # All fields count through their sum over the gradients by them, at each corner: the
+            # first apart, since it does not fade.
+            h0, m0 = _pulled(voxels, pull, pose, beam, n, i, j, k)
+            h1, m1 = _pulled(voxels, pull, pose, beam, n, i, j, k + 1)
+            h2, m2 = _pulled(voxels, pull, pose, beam, n, i, j + 1, k)
+            h3, m3 = _pulled(voxels, pull, pose, beam, n, i, j + 1, k + 1)
+            h4, m4 = _pulled(voxels, pull, pose, beam, n, i + 1, j, k)
+            h5, m5 = _pulled(voxels, pull, pose, beam, n, i + 1, j, k + 1)
+            h6, m6 = _pulled(voxels, pull, pose, beam, n, i + 1, j + 1, k)
+            h7, m7 = _pulled(voxels, pull, pose, beam, n, i + 1, j + 1, k + 1)
+            faded, _, _, _ = _trilinear(m0, m1, m2, m3, m4, m5, m6, m7, s, t, u)
+            _, by_i, by_j, by_k = _trilinear(
+                h0 + fading * m0, h1 + fading * m1, h2 + fading * m2, h3 + fading * m3,
+                h4 + fading * m4, h5 + fading * m5, h6 + fading * m6, h7 + fading * m7, s, t, u,
+            )  # fmt: skip
             # On a voxel's centre the slopes of both sides count alike, as differences see it.
             if s == zero and i > 0:
-                g = _pulled(voxels, pull, pose, beam, n, fading, i - 1, j, k, one, t, u)
-                g -= _pulled(voxels, pull, pose, beam, n, fading, i - 1, j, k, zero, t, u)
-                by_i = (by_i + g) / (one + one)
+                before = _total(voxels, pull, pose, beam, n, fading, i - 1, j, k, zero, t, u)
+                here = _total(voxels, pull, pose, beam, n, fading, i - 1, j, k, one, t, u)
+                by_i = (by_i + here - before) / (one + one)
             if t == zero and j > 0:
-                g = _pulled(voxels, pull, pose, beam, n, fading, i, j - 1, k, s, one, u)
-                g -= _pulled(voxels, pull, pose, beam, n, fading, i, j - 1, k, s, zero, u)
-                by_j = (by_j + g) / (one + one)
+                before = _total(voxels, pull, pose, beam, n, fading, i, j - 1, k, s, zero, u)
+                here = _total(voxels, pull, pose, beam, n, fading, i, j - 1, k, s, one, u)
+                by_j = (by_j + here - before) / (one + one)
             if u == zero and k > 0:
-                g = _pulled(voxels, pull, pose, beam, n, fading, i, j, k - 1, s, t, one)
-                g -= _pulled(voxels, pull, pose, beam, n, fading, i, j, k - 1, s, t, zero)
-                by_k = (by_k + g) / (one + one)
+                before = _total(voxels, pull, pose, beam, n, fading, i, j, k - 1, s, t, zero)
+                here = _total(voxels, pull, pose, beam, n, fading, i, j, k - 1, s, t, one)
+                by_k = (by_k + here - before) / (one + one)
             # Beyond the border the position is held, and only the fading moves.
             by_i = by_i * moves_i + faded * slope_i * fade_j * fade_k
             by_j = by_j * moves_j + faded * fade_i * slope_j * fade_k
@@ -142,18 +150,44 @@ def look_up_backward(
 
 @compiled
 def _pulled(
+    voxels: Array, pull: Array, pose: int, beam: int, n: int, i: int, j: int, k: int
+) -> tuple[float, float]:
+    """Return a voxel's first field and the sum of the others, times the gradients by them."""
+    held = pull[0, pose, beam, n] * voxels[i, j, k, 0]
+    others = pull[1, pose, beam, n] * voxels[i, j, k, 1]
+    for c in range(2, FIELDS):
+        others += pull[c, pose, beam, n] * voxels[i, j, k, c]
+    return held, others
+
+
+@compiled
+def _trilinear(
+    a0: float, a1: float, b0: float, b1: float, c0: float, c1: float, d0: float, d1: float,
+    s: float, t: float, u: float,
+) -> tuple[float, float, float, float]:  # fmt: skip
+    """Return the value between eight corners, and its slopes."""
+    a, b = a0 + u * (a1 - a0), b0 + u * (b1 - b0)
+    c, d = c0 + u * (c1 - c0), d0 + u * (d1 - d0)
+    before, behind = a + t * (b - a), c + t * (d - c)
+    near = (a1 - a0) + t * ((b1 - b0) - (a1 - a0))
+    far = (c1 - c0) + t * ((d1 - d0) - (c1 - c0))
+    by_t = (b - a) + s * ((d - c) - (b - a))
+    return before + s * (behind - before), behind - before, by_t, near + s * (far - near)
+
+
+@compiled
+def _total(
     voxels: Array, pull: Array, pose: int, beam: int, n: int, fading: float, i: int, j: int, k: int,
     s: float, t: float, u: float,
 ) -> float:  # fmt: skip
-    """Return the values at a place, weighted by the gradients by them."""
+    """Return the values at a place, times the gradients by them."""
     one = voxels.dtype.type(1.0)
     total = one - one
-    for c in range(FIELDS):
-        g = pull[c, pose, beam, n] if c == 0 else pull[c, pose, beam, n] * fading
-        for corner in range(8):
-            di, dj, dk = corner >> 2 & 1, corner >> 1 & 1, corner & 1
-            weight = (s if di else one - s) * (t if dj else one - t) * (u if dk else one - u)
-            total += g * weight * voxels[i + di, j + dj, k + dk, c]
+    for corner in range(8):
+        di, dj, dk = corner >> 2 & 1, corner >> 1 & 1, corner & 1
+        weight = (s if di else one - s) * (t if dj else one - t) * (u if dk else one - u)
+        held, others = _pulled(voxels, pull, pose, beam, n, i + di, j + dj, k + dk)
+        total += weight * (held + fading * others)
     return total
 
 
@@ -181,9 +215,9 @@ def spread(by_voxel: Array, plane: Array, affine: Array, pull: Array) -> None:
         for beam in range(plane.shape[0]):
             for n in range(plane.shape[1]):
                 x, y = plane[beam, n, 0], plane[beam, n, 1]
-                i, s, fade_i, _, _ = _place(_at(A, 0, x, y), last_i, one)
-                j, t, fade_j, _, _ = _place(_at(A, 1, x, y), last_j, one)
-                k, u, fade_k, _, _ = _place(_at(A, 2, x, y), last_k, one)
+                i, s, fade_i = _cell(_at(A, 0, x, y), last_i, one)
+                j, t, fade_j = _cell(_at(A, 1, x, y), last_j, one)
+                k, u, fade_k = _cell(_at(A, 2, x, y), last_k, one)
                 fading = fade_i * fade_j * fade_k
                 for corner in range(8):
                     di, dj, dk = corner >> 2 & 1, corner >> 1 & 1, corner & 1

@@ -79,7 +79,8 @@ def look_up(
         values: Tensor = _LookUp.apply(packed, plane_mm, affine)  # type: ignore[no-untyped-call]
     else:
         values = look_up_torch(packed, points_of(plane_mm, T_index_transducer))
-    return BeamFields(*values[:4].unbind(0), steepest=values[4:])
+    impedance, attenuation, scatter, inside = values[:4].unbind(0)
+    return BeamFields(impedance, attenuation, scatter, inside, steepest=values[4:])
 
 
 def points_of(

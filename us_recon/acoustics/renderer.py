@@ -6,6 +6,7 @@ beam space; scan conversion is for display alone.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import log
 
 import torch
@@ -92,7 +93,7 @@ def render(
     poses = _checked(T_volume_transducer, packed)
     if device is None:
         device = device_parameters(settings, probe.centre_frequency_mhz, poses.dtype, poses.device)
-    plane_mm = torch.as_tensor(probe.beam_points_mm).to(poses)
+    plane_mm = image_plane(probe, poses.dtype, poses.device)
     T_index_volume = torch.as_tensor(acoustic_volume.T_index_space).to(poses)
     fields = look_up(packed, plane_mm, T_index_volume @ poses)
     directions = torch.as_tensor(probe.beam_directions).to(poses) @ poses[:, :3, :2].mT
@@ -100,6 +101,14 @@ def render(
     envelope = received(edges, scatter, poses, probe, settings, device)
     brightness = displayed(envelope, probe, device)
     return Rendering(brightness, fields.inside, edges, scatter, transmission)
+
+
+@lru_cache(maxsize=8)
+def image_plane(
+    probe: ProbeGeometry, dtype: torch.dtype, device: torch.device
+) -> Float[Tensor, "beams samples 2"]:
+    """Return where the samples of all beams lie (x, y) in the transducer frame, mm."""
+    return torch.as_tensor(probe.beam_points_mm).to(device=device, dtype=dtype)
 
 
 def echoes(
@@ -192,7 +201,7 @@ def received(
         mirrors, diffuse = blur_across(blur_along(torch.stack([mirrors, scatter]), along), across)
         return (mirrors * mirrors + diffuse * diffuse + floor).sqrt()
     T_lattice_transducer = lattice_pose(T_volume_transducer, settings.grain_mm)
-    plane_mm = torch.as_tensor(probe.beam_points_mm).to(edges)
+    plane_mm = image_plane(probe, edges.dtype, edges.device)
     field = scatter * scatterers(plane_mm, T_lattice_transducer, settings.seed)
     images = torch.cat([mirrors[None], field])
     mirrors, real, imaginary = blur_across(blur_along(images, along), across)
