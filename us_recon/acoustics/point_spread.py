@@ -58,11 +58,15 @@ def beam_pitch_mm(
 
 
 def gaussian_weights(sigma: Float[Tensor, " n"], most: int) -> Float[Tensor, "taps n"]:
-    """Return sampled Gaussians of sum 1, with at most `most` taps to each side."""
+    """Return sampled Gaussians of sum 1, with at most `most` taps to each side.
+
+    Each is cut where it is small, so that narrow ones need not be summed as far as wide ones.
+    """
     widest = float(sigma.detach().max())
     reach = min(max(1, ceil(_SIGMAS * widest)), most)
     offsets = torch.arange(-reach, reach + 1, dtype=sigma.dtype, device=sigma.device)
-    weights = torch.exp(-0.5 * (offsets[:, None] / sigma.clamp(min=_LEAST_SIGMA)) ** 2)
+    distance = offsets[:, None] / sigma.clamp(min=_LEAST_SIGMA)
+    weights = torch.where(distance.abs() <= _SIGMAS, torch.exp(-0.5 * distance * distance), 0.0)
     return weights / weights.sum(dim=0)
 
 
@@ -186,12 +190,18 @@ def _sum_along(images: Array, weights: Array, total: Array, low: int, high: int)
 @compiled
 def _sum_across(images: Array, weights: Array, total: Array, low: int, high: int) -> None:
     beams, samples = images.shape[1], images.shape[2]
-    reach = weights.shape[0] // 2
+    taps, reach = weights.shape[0], weights.shape[0] // 2
+    first, last = np.zeros(taps, np.int64), np.zeros(taps, np.int64)
+    for tap in range(taps):  # where each tap counts at all
+        counts = np.nonzero(weights[tap])[0]
+        if len(counts) > 0:
+            first[tap], last[tap] = counts[0], counts[-1] + 1
     for beam_of_all in range(low, high):
         image, beam = images[beam_of_all // beams], beam_of_all % beams
         blurred = total[beam_of_all // beams, beam]
         blurred[:] = 0.0
-        for tap in range(max(0, reach - beam), min(2 * reach + 1, beams - beam + reach)):
-            line, weight = image[beam + tap - reach], weights[tap]
-            for n in range(samples):
-                blurred[n] += weight[n] * line[n]
+        for tap in range(max(0, reach - beam), min(taps, beams - beam + reach)):
+            part = slice(first[tap], last[tap])
+            onto, of, weight = blurred[part], image[beam + tap - reach, part], weights[tap, part]
+            for n in range(len(onto)):
+                onto[n] += weight[n] * of[n]

@@ -98,17 +98,17 @@ def check_reflection(reflection: Tensor) -> None:
 
 def coupled(reflection: Float[Tensor, "*rays n"], convention: str) -> Float[Tensor, "*rays n+1"]:
     """Return `coupled_echoes` of reflections that are known to be valid."""
-    if is_compiled_for(reflection):
-        kind = _Physical if convention == Convention.PHYSICAL else _Published
-        return _over_rays(kind, reflection)
-    return coupled_torch(reflection, convention)
+    if not is_compiled_for(reflection):
+        return coupled_torch(reflection, convention)
+    pass_ = _Physical if convention == Convention.PHYSICAL else _Published
+    return _over_rays(pass_, reflection)
 
 
 def primary(reflection: Float[Tensor, "*rays n"]) -> Float[Tensor, "*rays n"]:
     """Return `primary_echoes` of reflections that are known to be valid."""
-    if is_compiled_for(reflection):
-        return _over_rays(_Primary, reflection)
-    return primary_torch(reflection)
+    if not is_compiled_for(reflection):
+        return primary_torch(reflection)
+    return _over_rays(_Primary, reflection)
 
 
 def coupled_torch(
@@ -144,60 +144,85 @@ def is_compiled_for(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and tensor.dtype in {torch.float32, torch.float64}
 
 
-def _over_rays(function: type[torch.autograd.Function], reflection: Tensor) -> Tensor:
+class _Pass(torch.autograd.Function):
+    """One compiled pass over rays (rays, n)."""
+
+    @staticmethod
+    def run(rays: Tensor) -> Tensor:
+        """Return the echoes."""
+        raise AssertionError("each pass has its own")
+
+
+def _over_rays(kind: type[_Pass], reflection: Tensor) -> Tensor:
     rays = reflection.reshape(prod(reflection.shape[:-1]), reflection.shape[-1]).contiguous()
-    echoes: Tensor = function.apply(rays)  # type: ignore[no-untyped-call]
+    if rays.requires_grad and torch.is_grad_enabled():
+        echoes: Tensor = kind.apply(rays)  # type: ignore[no-untyped-call]
+    else:
+        echoes = kind.run(rays.detach())
     return echoes.reshape(*reflection.shape[:-1], echoes.shape[-1])
 
 
-class _Primary(torch.autograd.Function):
+class _Primary(_Pass):
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, reflection: Tensor) -> Tensor:
-        ctx.save_for_backward(reflection)
-        echoes = torch.empty_like(reflection)
-        kernels.primary(reflection.detach().numpy(), echoes.numpy())
+    def run(rays: Tensor) -> Tensor:
+        echoes = torch.empty_like(rays)
+        kernels.primary(rays.numpy(), echoes.numpy())
         return echoes
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, rays: Tensor) -> Tensor:
+        ctx.save_for_backward(rays)
+        return _Primary.run(rays.detach())
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: torch.autograd.function.FunctionCtx, pull: Tensor) -> Tensor:
-        (reflection,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        slope = torch.empty_like(reflection)
-        kernels.primary_backward(reflection.numpy(), pull.contiguous().numpy(), slope.numpy())
+        (rays,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        slope = torch.empty_like(rays)
+        kernels.primary_backward(rays.numpy(), pull.contiguous().numpy(), slope.numpy())
         return slope
 
 
-class _Physical(torch.autograd.Function):
+class _Physical(_Pass):
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, reflection: Tensor) -> Tensor:
-        echoes = reflection.new_empty(reflection.shape[0], reflection.shape[1] + 1)
-        kernels.physical(reflection.detach().numpy(), echoes.numpy())
-        ctx.save_for_backward(reflection, echoes)
+    def run(rays: Tensor) -> Tensor:
+        echoes = rays.new_empty(rays.shape[0], rays.shape[1] + 1)
+        kernels.physical(rays.numpy(), echoes.numpy())
+        return echoes
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, rays: Tensor) -> Tensor:
+        echoes = _Physical.run(rays.detach())
+        ctx.save_for_backward(rays, echoes)
         return echoes
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: torch.autograd.function.FunctionCtx, pull: Tensor) -> Tensor:
-        reflection, echoes = ctx.saved_tensors  # type: ignore[attr-defined]
-        slope = torch.empty_like(reflection)
+        rays, echoes = ctx.saved_tensors  # type: ignore[attr-defined]
+        slope = torch.empty_like(rays)
         kernels.physical_backward(
-            reflection.numpy(), echoes.numpy(), pull.contiguous().numpy(), slope.numpy()
+            rays.numpy(), echoes.numpy(), pull.contiguous().numpy(), slope.numpy()
         )
         return slope
 
 
-class _Published(torch.autograd.Function):
+class _Published(_Pass):
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, reflection: Tensor) -> Tensor:
-        ctx.save_for_backward(reflection)
-        echoes = reflection.new_empty(reflection.shape[0], reflection.shape[1] + 1)
-        kernels.published(reflection.detach().numpy(), echoes.numpy())
+    def run(rays: Tensor) -> Tensor:
+        echoes = rays.new_empty(rays.shape[0], rays.shape[1] + 1)
+        kernels.published(rays.numpy(), echoes.numpy())
         return echoes
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, rays: Tensor) -> Tensor:
+        ctx.save_for_backward(rays)
+        return _Published.run(rays.detach())
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: torch.autograd.function.FunctionCtx, pull: Tensor) -> Tensor:
-        (reflection,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        slope = torch.empty_like(reflection)
-        kernels.published_backward(reflection.numpy(), pull.contiguous().numpy(), slope.numpy())
+        (rays,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        slope = torch.empty_like(rays)
+        kernels.published_backward(rays.numpy(), pull.contiguous().numpy(), slope.numpy())
         return slope
