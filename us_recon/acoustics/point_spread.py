@@ -189,7 +189,7 @@ def _sum_along(images: Array, weights: Array, total: Array, low: int, high: int)
 
 @compiled
 def _sum_across(images: Array, weights: Array, total: Array, low: int, high: int) -> None:
-    beams, samples = images.shape[1], images.shape[2]
+    beams = images.shape[1]
     taps, reach = weights.shape[0], weights.shape[0] // 2
     first, last = np.zeros(taps, np.int64), np.zeros(taps, np.int64)
     for tap in range(taps):  # where each tap counts at all

@@ -86,10 +86,13 @@ def check_reflection(reflection: Tensor) -> None:
         raise InputError(f"reflection holds {reflection.dtype}; expected float32 or float64")
     if reflection.ndim == 0:
         raise InputError("reflection is a single number; expected a tensor (..., interfaces)")
-    if reflection.numel() == 0:
-        return
-    low, high = (bound.item() for bound in torch.aminmax(reflection.detach()))
-    if not (low > -1.0 and high < 1.0):
+    values = reflection.detach()
+    if is_compiled_for(values) and values.is_contiguous():
+        valid = kernels.are_valid(values.view(-1).numpy())
+    else:
+        valid = bool((values.abs() < 1.0).all())
+    if not valid:
+        low, high = (bound.item() for bound in torch.aminmax(values))
         raise InputError(
             f"reflection reaches from {low:g} to {high:g}; expected values between -1 and 1, "
             "without both ends: (Z2 - Z1) / (Z2 + Z1) of impedances above 0"
@@ -100,8 +103,8 @@ def coupled(reflection: Float[Tensor, "*rays n"], convention: str) -> Float[Tens
     """Return `coupled_echoes` of reflections that are known to be valid."""
     if not is_compiled_for(reflection):
         return coupled_torch(reflection, convention)
-    pass_ = _Physical if convention == Convention.PHYSICAL else _Published
-    return _over_rays(pass_, reflection)
+    kind = _Physical if convention == Convention.PHYSICAL else _Published
+    return _over_rays(kind, reflection)
 
 
 def primary(reflection: Float[Tensor, "*rays n"]) -> Float[Tensor, "*rays n"]:
@@ -144,16 +147,7 @@ def is_compiled_for(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and tensor.dtype in {torch.float32, torch.float64}
 
 
-class _Pass(torch.autograd.Function):
-    """One compiled pass over rays (rays, n)."""
-
-    @staticmethod
-    def run(rays: Tensor) -> Tensor:
-        """Return the echoes."""
-        raise AssertionError("each pass has its own")
-
-
-def _over_rays(kind: type[_Pass], reflection: Tensor) -> Tensor:
+def _over_rays(kind: "type[_Primary | _Physical | _Published]", reflection: Tensor) -> Tensor:
     rays = reflection.reshape(prod(reflection.shape[:-1]), reflection.shape[-1]).contiguous()
     if rays.requires_grad and torch.is_grad_enabled():
         echoes: Tensor = kind.apply(rays)  # type: ignore[no-untyped-call]
@@ -162,7 +156,7 @@ def _over_rays(kind: type[_Pass], reflection: Tensor) -> Tensor:
     return echoes.reshape(*reflection.shape[:-1], echoes.shape[-1])
 
 
-class _Primary(_Pass):
+class _Primary(torch.autograd.Function):
     @staticmethod
     def run(rays: Tensor) -> Tensor:
         echoes = torch.empty_like(rays)
@@ -183,7 +177,7 @@ class _Primary(_Pass):
         return slope
 
 
-class _Physical(_Pass):
+class _Physical(torch.autograd.Function):
     @staticmethod
     def run(rays: Tensor) -> Tensor:
         echoes = rays.new_empty(rays.shape[0], rays.shape[1] + 1)
@@ -207,7 +201,7 @@ class _Physical(_Pass):
         return slope
 
 
-class _Published(_Pass):
+class _Published(torch.autograd.Function):
     @staticmethod
     def run(rays: Tensor) -> Tensor:
         echoes = rays.new_empty(rays.shape[0], rays.shape[1] + 1)

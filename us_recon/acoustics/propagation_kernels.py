@@ -13,6 +13,15 @@ Array = NDArray[np.float64]
 
 
 @compiled
+def are_valid(reflection: Array) -> bool:
+    """Return whether all numbers (n) lie between -1 and 1; one that is not a number does not."""
+    invalid = 0
+    for n in range(reflection.shape[0]):
+        invalid += not (abs(reflection[n]) < reflection.dtype.type(1.0))
+    return invalid == 0
+
+
+@compiled
 def primary(reflection: Array, echoes: Array) -> None:
     """Fill `echoes` (rays, n) with the primary echoes of `reflection` (rays, n)."""
     rays, count = reflection.shape
