@@ -41,7 +41,9 @@ def level_db(rendering: Tensor, settings: RenderSettings) -> Tensor:
 def test_attenuation_darkens_by_two_ways_of_db_per_cm_and_mhz(
     layered: Layered, linear: ProbeGeometry
 ) -> None:
-    settings = RenderSettings(frequency_mhz=4.0, scatter_db=-40.0, gain_db=20.0, tgc_db_cm=0.0)
+    settings = RenderSettings(
+        frequency_mhz=4.0, scatter_db=-40.0, gain_db=20.0, compensation_db_cm_mhz=0.0
+    )
     image = render(layered(attenuation=0.5, scatter=1.0), HERE, linear, settings).brightness[0]
     levels = level_db(image[16], settings)
     depths_mm = torch.from_numpy(linear.sample_depths_mm)
@@ -52,21 +54,30 @@ def test_attenuation_darkens_by_two_ways_of_db_per_cm_and_mhz(
 
 
 def test_backscatter_and_gain_set_the_brightness(layered: Layered, linear: ProbeGeometry) -> None:
-    settings = RenderSettings(scatter_db=-50.0, gain_db=30.0, dynamic_range_db=60.0, tgc_db_cm=0.0)
+    settings = RenderSettings(
+        scatter_db=-50.0, gain_db=30.0, dynamic_range_db=60.0, compensation_db_cm_mhz=0.0
+    )
     image = render(layered(scatter=2.0), HERE, linear, settings).brightness[0]
     # Twice the amplitude of grey matter: -50 + 6.02 + 30 = -13.98 dB of 60 below white.
     assert image[16, 60].item() == pytest.approx(1.0 - 13.98 / 60.0, abs=1e-3)
 
 
 def test_time_gain_is_a_slope_and_sliders(layered: Layered, linear: ProbeGeometry) -> None:
-    plain = RenderSettings(scatter_db=-50.0, gain_db=20.0, tgc_db_cm=0.0)
+    plain = RenderSettings(scatter_db=-50.0, gain_db=20.0, compensation_db_cm_mhz=0.0)
     sliders = (0.0, 0.0, 7.0, 0.0)
-    raised = replace(plain, tgc_db_cm=2.0, tgc_sliders_db=sliders)
+    raised = replace(
+        plain,
+        frequency_mhz=4.0,
+        compensation_db_cm_mhz=0.1,
+        tgc_db_cm=1.2,
+        tgc_sliders_db=sliders,
+    )
     volume = layered(scatter=1.0)
     images = [render(volume, HERE, linear, one).brightness[0, 16] for one in (plain, raised)]
     difference_db = (images[1] - images[0]) * plain.dynamic_range_db
     depths_cm = 0.1 * linear.sample_depths_mm
     knots = np.linspace(0.0, linear.depth_mm / 10.0, 4)
+    # 1.2 dB/cm, and 0.1 dB/cm/MHz there and back at 4 MHz.
     expected = 2.0 * depths_cm + np.interp(depths_cm, knots, sliders)
     np.testing.assert_allclose(difference_db[10:-10], expected[10:-10], atol=1e-6)
 
@@ -133,7 +144,7 @@ def test_speckle_is_fully_developed_and_keeps_the_level(layered: Layered) -> Non
     probe = ProbeGeometry.linear(24.0, 25.0, 96, 100, beam_count=160, sample_count=400)
     settings = RenderSettings(
         speckle=True, scatter_db=-20.0, noise_db=-150.0, gain_db=0.0, dynamic_range_db=140.0,
-        beam_mm=0.9, focus_mm=15.0, spread_mm=1000.0, tgc_db_cm=0.0,
+        beam_mm=0.9, focus_mm=15.0, spread_mm=1000.0, compensation_db_cm_mhz=0.0,
     )  # fmt: skip
     volume = layered(scatter=1.0)
     poses = torch.stack(

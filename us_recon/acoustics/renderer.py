@@ -235,7 +235,8 @@ def displayed(
     sliders = F.interpolate(
         device.tgc_sliders_db[None, None], probe.sample_count, mode="linear", align_corners=True
     )[0, 0]
-    level_db = _DB * torch.log(envelope) + (device.gain_db + device.tgc_db_cm * depths_cm + sliders)
+    slope_db_cm = device.tgc_db_cm + 2.0 * device.compensation_db_cm_mhz * device.frequency_mhz
+    level_db = _DB * torch.log(envelope) + (device.gain_db + slope_db_cm * depths_cm + sliders)
     return (level_db / device.dynamic_range_db + 1.0).clamp(0.0, 1.0)
 
 

@@ -49,12 +49,19 @@ class RenderSettings:
         minimum=0.0,
         maximum=50.0,
     )
-    gain_db: float = setting(20.0, "Gain", unit="dB", minimum=-60.0, maximum=200.0)
+    gain_db: float = setting(25.0, "Gain", unit="dB", minimum=-60.0, maximum=200.0)
     dynamic_range_db: float = setting(
-        60.0, "Range from black to white", unit="dB", minimum=10.0, maximum=150.0
+        45.0, "Range from black to white", unit="dB", minimum=10.0, maximum=150.0
+    )
+    compensation_db_cm_mhz: float = setting(
+        0.6,
+        "Time gain: one-way attenuation that is made good, about that of soft tissue",
+        unit="dB/cm/MHz",
+        minimum=0.0,
+        maximum=5.0,
     )
     tgc_db_cm: float = setting(
-        5.0, "Time gain: slope over depth", unit="dB/cm", minimum=-20.0, maximum=40.0
+        0.0, "Time gain: further slope over depth", unit="dB/cm", minimum=-20.0, maximum=40.0
     )
     tgc_sliders_db: tuple[float, ...] = setting(
         (0.0,) * 8, "Time gain: sliders, evenly spread over the depth", unit="dB"
@@ -107,6 +114,7 @@ class DeviceParameters:
     frequency_mhz: Float[Tensor, ""]
     gain_db: Float[Tensor, ""]
     dynamic_range_db: Float[Tensor, ""]
+    compensation_db_cm_mhz: Float[Tensor, ""]
     tgc_db_cm: Float[Tensor, ""]
     tgc_sliders_db: Float[Tensor, " sliders"]
     attenuation_scale: Float[Tensor, ""]
