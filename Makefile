@@ -11,8 +11,8 @@
 ROS_KIND := $(if $(and $(ROS_DISTRO),$(AMENT_PREFIX_PATH)),$(ROS_DISTRO),wheels)
 STAMPS := .ros/stamps/$(ROS_KIND)
 ENV := . ./env.sh &&
-BENCHMARKS := simulated_images volume_reconstruction spine_mapping brain_registration brain_gate \
-	bone_leg resect24 load
+BENCHMARKS := simulated_images volume_reconstruction tissue_map renderer expected_images device_fit \
+	spine_mapping brain_registration brain_gate bone_leg resect24 load
 
 ## setup: virtual environment, system libraries, messages, env.sh
 setup: $(STAMPS)/workspace
