@@ -35,8 +35,8 @@ def test_impedance_grows_with_density() -> None:
 
 
 def test_outside_the_field_is_unknown() -> None:
-    made = acoustic_volume_from_ct(ct(-1024, 40, np.nan))
-    assert made.inside[:, 0, 0].tolist() == [0.0, 1.0, 0.0]
+    made = acoustic_volume_from_ct(ct(-1024, 40, np.nan, -900))
+    assert made.inside[:, 0, 0].tolist() == [0.0, 1.0, 0.0, 1.0]
     assert made.impedance_mrayl[0, 0, 0] == made.impedance_mrayl[1, 0, 0]
 
 
