@@ -23,6 +23,7 @@ from us_recon.imaging.probe import ProbeGeometry
 LEAST_VALID = 0.5
 """Share of a cell that must say something for the cell to count."""
 
+_INDEPENDENT_CELLS = 300.0  # worth of all cells: where the model errs, neighbours err alike
 _WIDE_DB = 1000.0  # a dynamic range in which nothing is clipped
 _GAIN_DB = 10.0  # per unit of the optimiser's variables, so that all are of like size
 
@@ -116,7 +117,7 @@ def with_levels(
         off = residuals() * counted
         robust = F.huber_loss(off, torch.zeros_like(off), reduction="sum", delta=fit.outlier_db)
         prior = 0.5 * ((unknowns / deviations) ** 2).sum()
-        total = (robust / fit.outlier_db**2 + prior) / counted.sum()
+        total = robust / fit.outlier_db**2 / counted.sum() + prior / _INDEPENDENT_CELLS
         total.backward()  # type: ignore[no-untyped-call]
         return total
 
