@@ -58,12 +58,14 @@ class DeviceFit:
         before: Agreement with the settings that the fit began with.
         after: Agreement with `settings`.
         frames: Frames that were used.
+        resolution_found: Whether speckle told pulse and beam; else they are as given.
     """
 
     settings: RenderSettings
     before: Agreement
     after: Agreement
     frames: int
+    resolution_found: bool
 
 
 def fit_device(
@@ -89,55 +91,85 @@ def fit_device(
         InputError: No frame, several probes, or hardly any echo inside the volume.
     """
     settings, fit = settings or RenderSettings(), fit or DeviceFitSettings()
+    seen = observe(frames, volume, T_world_volume, fit)
+    probe, fitted = seen.scene.probe, settings
+    if fit.fit_resolution:
+        fitted = with_resolution(
+            seen.brightness.float().numpy(), seen.valid.numpy() > 0.5, probe, settings
+        )
+    # What pixels take from the speckle is no part of the device.
+    offset = torch.from_numpy(pixel_offset_db(probe, fitted)) / fitted.dynamic_range_db
+    shown = (seen.brightness > 0.0) & (seen.brightness < 1.0)
+    whole = seen.brightness - offset * shown
+    fitted = with_levels(seen.scene, whole, seen.valid, seen.cells, fitted, fit)
+    return DeviceFit(
+        fitted,
+        agreement(seen, settings),
+        agreement(seen, fitted),
+        len(seen.brightness),
+        fitted.pulse_mm != settings.pulse_mm,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """Measured frames along their beams, and the patient there.
+
+    Attributes:
+        scene: What lies along the beams.
+        brightness: Measured, 0 to 1.
+        valid: 1 where both sides say something, else 0.
+        cells: In which levels are compared.
+    """
+
+    scene: Scene
+    brightness: Float[Tensor, "frames beams samples"]
+    valid: Float[Tensor, "frames beams samples"]
+    cells: Cells
+
+
+def observe(
+    frames: Sequence[TrackedFrame],
+    volume: AcousticVolume,
+    T_world_volume: Float64[np.ndarray, "4 4"],
+    fit: DeviceFitSettings | None = None,
+) -> Observation:
+    """Sample some of the frames along their beams, and look the volume up there.
+
+    Raises:
+        InputError: As `fit_device`.
+    """
+    fit = fit or DeviceFitSettings()
     if not frames or any(frame.geometry != frames[0].geometry for frame in frames):
         raise InputError(f"{len(frames)} frames; expected one or more, all of one geometry")
     chosen = [frames[n] for n in _spread(len(frames), fit.max_frames)]
-    images, valid = measured_beams(chosen, fit.near_field_mm)
+    images, shown = measured_beams(chosen, fit.near_field_mm)
     scene = look_at(chosen, volume, T_world_volume)
-    valid &= (scene.fields.inside > 0.5).numpy()
-    probe = scene.probe
-    cells = cells_of(probe, fit.cell_mm)
-    usable = torch.from_numpy(valid).double()
-    count = int((valid_share(usable, cells) > LEAST_VALID).sum())
+    valid = torch.from_numpy(shown).double() * (scene.fields.inside > 0.5)
+    cells = cells_of(scene.probe, fit.cell_mm)
+    count = int((valid_share(valid, cells) > LEAST_VALID).sum())
     if count < _LEAST_CELLS:
         raise InputError(
             f"{count} cells of {fit.cell_mm:g} mm show echoes inside the volume, in "
             f"{len(chosen)} frames; expected {_LEAST_CELLS}: is the volume's pose in the world "
             "right, and does the image show tissue?"
         )
-    brightness = torch.from_numpy(images).double()
-    started = settings
-    if fit.fit_resolution:
-        settings = with_resolution(images, valid, probe, settings)
-    # What pixels take from the speckle is no part of the device.
-    offset = torch.from_numpy(pixel_offset_db(probe, settings)) / settings.dynamic_range_db
-    brightness = brightness - offset * ((brightness > 0.0) & (brightness < 1.0))
-    fitted = with_levels(scene, brightness, usable, cells, settings, fit)
-    return DeviceFit(
-        fitted,
-        agreement(scene, brightness, usable, cells, started),
-        agreement(scene, brightness, usable, cells, fitted),
-        len(chosen),
-    )
+    return Observation(scene, torch.from_numpy(images).double(), valid, cells)
 
 
-def agreement(
-    scene: Scene,
-    brightness: Float[Tensor, "frames beams samples"],
-    valid: Float[Tensor, "frames beams samples"],
-    cells: Cells,
-    settings: RenderSettings,
-) -> Agreement:
-    """Compare brightness as screens show it, in cells."""
-    device = device_parameters(settings, scene.probe.centre_frequency_mhz, torch.float64)
+def agreement(seen: Observation, settings: RenderSettings) -> Agreement:
+    """Compare expected with measured brightness, as screens show it, in cells."""
+    device = device_parameters(settings, seen.scene.probe.centre_frequency_mhz, torch.float64)
+    range_db = settings.dynamic_range_db
     with torch.no_grad():
-        range_db = settings.dynamic_range_db
-        expected_db = mean_level_db(level_db(scene, settings, device), valid, cells)
-        measured_db = mean_level_db((brightness - 1.0) * range_db, valid, cells)
-    counted = valid_share(valid, cells) > LEAST_VALID
+        expected_db = level_db(seen.scene, settings, device)
+        measured_db = (seen.brightness - 1.0) * range_db
+        levels = [
+            mean_level_db(each, seen.valid, seen.cells) for each in (expected_db, measured_db)
+        ]
+    counted = valid_share(seen.valid, seen.cells) > LEAST_VALID
     expected, measured = (
-        (1.0 + each[counted] / range_db).clamp(0.0, 1.0).numpy()
-        for each in (expected_db, measured_db)
+        (1.0 + each[counted] / range_db).clamp(0.0, 1.0).numpy() for each in levels
     )
     varied = expected.std() > 1e-6 and measured.std() > 1e-6
     return Agreement(

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float32, Float64
 
 from us_recon.acoustics.device_bounds import within_bounds
 from us_recon.acoustics.even_speckle import even_speckle
-from us_recon.acoustics.settings import RenderSettings
+from us_recon.acoustics.settings import UNKNOWN_PROBE_MHZ, RenderSettings
 from us_recon.acoustics.speckle_widths import LOG_SPECKLE_DB, SpeckleWidths, speckle_widths
 from us_recon.imaging.probe import ProbeGeometry
 from us_recon.imaging.scan_conversion import to_beams
@@ -23,6 +23,8 @@ Blocks = Float32[np.ndarray, "frames beams samples"]
 BANDS = 6
 _BLOCK_BEAMS, _BLOCK_MM = 32, 6.0
 _CORRECTIONS = 3
+SPEED_MM_US = 1.54
+_MOST_PULSE, _MOST_BEAM = 4.0, 12.0  # wavelengths
 _VIEWS = 4
 _LEAST_BLOCKS = 4
 _CLIPPED = 0.02  # share of a block's samples that may be black or white
@@ -38,7 +40,8 @@ def with_resolution(
 ) -> RenderSettings:
     """Return settings whose speckle is as wide as the measured one, at every depth.
 
-    Where too little of the images is speckle, the settings stay as they are.
+    Where too little of the images is speckle, or it is wider than speckle can be, the settings stay
+    as they are.
 
     Args:
         images: Measured brightness along the beams, 0 to 1.
@@ -60,7 +63,21 @@ def with_resolution(
         changes = {"pulse_mm": pulse_mm, **focused(depths_mm, beams_mm, fitted)}
         fitted = within_bounds(overridden(fitted, changes))
         pulse_mm = fitted.pulse_mm
-    return fitted
+    return fitted if plausible(fitted, probe) else settings
+
+
+def plausible(settings: RenderSettings, probe: ProbeGeometry) -> bool:
+    """Tell whether pulse and beam are no longer and wider than speckle of the frequency can be.
+
+    Wider ones are the tissue's own structure, as in images whose speckle was averaged away. The
+    limits are generous and set by us.
+    """
+    frequency_mhz = settings.frequency_mhz or probe.centre_frequency_mhz or UNKNOWN_PROBE_MHZ
+    wavelength_mm = SPEED_MM_US / frequency_mhz
+    return (
+        settings.pulse_mm < _MOST_PULSE * wavelength_mm
+        and settings.beam_mm < _MOST_BEAM * wavelength_mm
+    )
 
 
 def band_depths_mm(probe: ProbeGeometry) -> Float64[np.ndarray, " bands"]:

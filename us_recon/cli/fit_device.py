@@ -80,7 +80,8 @@ def _report(out: Path, found: DeviceFit) -> None:
         f"  attenuation x {settings.attenuation_scale:.2f}, edges {settings.edge_db:.1f} dB, noise "
         f"{settings.noise_db:.1f} dB",
         f"  pulse {settings.pulse_mm:.2f} mm, beam {settings.beam_mm:.2f} mm at "
-        f"{settings.focus_mm:.0f} mm, wider beyond {settings.spread_mm:.0f} mm",
+        f"{settings.focus_mm:.0f} mm, wider beyond {settings.spread_mm:.0f} mm"
+        + ("" if found.resolution_found else " (as given: no speckle tells them)"),
         f"  before: {_agreement(found.before)}",
         f"  after:  {_agreement(found.after)}",
     ]
