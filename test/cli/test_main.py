@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 def test_every_command_that_is_listed_exists_and_explains_itself(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert import_module(f"us_recon.cli.{command}").__doc__.startswith(f"`us-recon {command}")
+    module = import_module(f"us_recon.cli.{command.replace('-', '_')}")
+    assert module.__doc__.startswith(f"`us-recon {command}")
     with pytest.raises(SystemExit) as stop:
         entry.main([command, "--help"])
     assert stop.value.code == 0

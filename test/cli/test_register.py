@@ -10,7 +10,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from us_recon.cli.main import main as us_recon
-from us_recon.cli.register import NOT_TRUSTED, parse_initial
+from us_recon.cli.register import NOT_TRUSTED
+from us_recon.cli.transforms import parse_initial
 from us_recon.errors import InputError
 from us_recon.geometry.rigid import exp_se3, make_rigid, transform_points
 from us_recon.imaging.events import AcquisitionEvent, GeometryEvent, ImageEvent, PoseEvent

@@ -8,10 +8,14 @@ import nibabel
 import numpy as np
 import pytest
 
-from us_recon.geometry.rigid import from_euler_xyz_deg, transform_points
+from us_recon.acoustics.expected_image import expected_image
+from us_recon.acoustics.hounsfield import acoustic_volume_from_ct
+from us_recon.acoustics.settings import RenderSettings
+from us_recon.geometry.rigid import from_euler_xyz_deg, invert_rigid, transform_points
 from us_recon.imaging.events import GeometryEvent, ImageEvent, PoseEvent
 from us_recon.imaging.probe import ProbeGeometry
 from us_recon.imaging.volume import Volume
+from us_recon.io.device_files import write_device
 from us_recon.io.wire import transform_to_matrix_mm
 
 pytest.importorskip("rclpy", reason="ROS 2 is not in this environment")
@@ -117,6 +121,7 @@ def test_a_sweep_is_registered_and_its_transform_published(
     heard = graph.listen(TFMessage, "/tf", qos.TF)
     statuses = graph.listen(RegistrationStatus, "/mri_registration/status", qos.STATUS)
     expected = graph.listen(Image, "/mri_registration/expected_image", qos.stream(True, 10))
+    overlays = graph.listen(Image, "/mri_registration/overlay", qos.stream(True, 10))
     boxes = graph.listen(Marker, "/mri_registration/mri_box", qos.LATCHED)
     T_initial = T_WORLD_MRI @ OFF
     assert target_error_mm(T_initial) > 1.5
@@ -136,7 +141,8 @@ def test_a_sweep_is_registered_and_its_transform_published(
     (item,) = [item for message in heard for item in _mri_in(message)][-1:]
     assert item.header.frame_id == "world"
     assert target_error_mm(transform_to_matrix_mm(item.transform)) < 0.3
-    graph.wait(lambda: boxes and expected, "box and expected image")
+    graph.wait(lambda: boxes and expected and overlays, "box, expected image and overlay")
+    assert overlays[-1].encoding == "rgb8"
     assert boxes[0].header.frame_id == "mri" and len(boxes[0].points) == 24
     assert (expected[-1].width, expected[-1].height) == (80, 80) and max(expected[-1].data) > 50
 
@@ -179,6 +185,89 @@ def test_without_an_initial_pose_the_status_asks_for_it(
     assert statuses[-1].state == RegistrationStatus.STATE_WAITING
     assert "no initial pose has arrived on /mri_registration/initial_pose" in statuses[-1].message
     assert not node.has_initial
+
+
+@pytest.fixture(scope="module")
+def ct(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Volume]:
+    """Soft tissue and some bone in Hounsfield units."""
+    volume = make_volume()
+    hounsfield = Volume(volume.data - np.float32(100.0), volume.T_space_index)
+    path = tmp_path_factory.mktemp("ct") / "ct.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(hounsfield.data, hounsfield.T_space_index), path)
+    return path, hounsfield
+
+
+def test_a_rendered_image_and_its_overlay_are_those_of_the_newest_frame(
+    graph: Any, scene: tuple[Path, list[Any]], ct: tuple[Path, Volume], tmp_path: Path
+) -> None:
+    _, events = scene
+    path, hounsfield = ct
+    device = RenderSettings(gain_db=27.0, beam_mm=2.0)
+    write_device(tmp_path / "device.json", device)
+    node = start(
+        graph,
+        path,
+        expected="render",
+        mri_contrast="ct",
+        device_file=str(tmp_path / "device.json"),
+        register_every_frames=100_000,
+    )
+    expected = graph.listen(Image, "/mri_registration/expected_image", qos.stream(True, 10))
+    overlays = graph.listen(Image, "/mri_registration/overlay", qos.stream(True, 10))
+    graph.wait(lambda: node.wants_images, "listeners of the images")
+    give_initial(graph, T_WORLD_MRI)
+    graph.wait(lambda: node.has_initial, "the initial pose")
+    pose, image = events[0]  # the worker takes the initial pose over with it
+    graph.publish(pose)
+    graph.publish(image)
+    graph.wait(lambda: node.frames_used == 1, "the first frame")
+    for pose, image in events[1:]:
+        graph.publish(pose)
+        graph.publish(image)
+    newest = conversions.time_message(events[-1][1].stamp_ns)
+    graph.wait(lambda: expected and expected[-1].header.stamp == newest, "the newest image")
+    graph.wait(lambda: overlays and overlays[-1].header.stamp == newest, "the newest overlay")
+
+    T_mri_transducer = invert_rigid(T_WORLD_MRI) @ events[-1][0].T_parent_child
+    wanted = expected_image(
+        acoustic_volume_from_ct(hounsfield), T_mri_transducer, GEOMETRY, device
+    ).image
+    shown = np.frombuffer(expected[-1].data, np.uint8).reshape(80, 80)
+    assert wanted.std() > 10.0
+    assert np.abs(shown.astype(int) - wanted).max() <= 1  # poses went through metres and float64
+    both = np.frombuffer(overlays[-1].data, np.uint8).reshape(80, 80, 3)
+    assert overlays[-1].encoding == "rgb8"
+    np.testing.assert_array_equal(both[..., 0], events[-1][1].image)
+    np.testing.assert_array_equal(both[..., 2], shown)
+
+
+@pytest.mark.usefixtures("graph")
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({}, ConfigError, "mri_contrast is empty; expected t1"),
+        ({"mri_contrast": "t1"}, InputError, "does not look like a T1 MRI"),
+        ({"mri_contrast": "ct", "device_file": "bad"}, ConfigError, "no setting 'gain'"),
+    ],
+)
+def test_what_cannot_be_rendered_is_said_at_start(
+    ct: tuple[Path, Volume],
+    scene: tuple[Path, list[Any]],
+    tmp_path: Path,
+    parameters: dict[str, str],
+    error: type[Exception],
+    message: str,
+) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_text('{"gain": 3}')
+    mri = scene[0] if parameters.get("mri_contrast") == "t1" else ct[0]
+    settings = {"mri_file": str(mri), "expected": "render", **parameters}
+    if "device_file" in settings:
+        settings["device_file"] = str(bad)
+    with pytest.raises(error, match=message):
+        MriRegistrationNode(
+            parameter_overrides=[Parameter(name, value=value) for name, value in settings.items()]
+        )
 
 
 @pytest.mark.usefixtures("graph")

@@ -17,6 +17,8 @@ COMMANDS = {
     "replay": "map a bag offline with the object that the mapper node runs",
     "volume": "paste a bag's images into a volume (freehand 3-D reconstruction)",
     "acoustics": "make impedance, attenuation and backscatter from an MRI, a CT or labels",
+    "render": "draw the ultrasound image to expect at a pose, from an MRI, a CT or labels",
+    "fit-device": "estimate gain, time gain and resolution of a scanner from a bag",
     "register": "register an MRI to a bag offline with the object that the node runs",
     "evaluate": "measure a result against the truth",
     "bench": "compare runs of the benchmarks",
@@ -24,7 +26,7 @@ COMMANDS = {
     "parameters": "print a parameter file with every setting, its help and its default",
     "demo": "scan, map and register a virtual patient over ROS 2",
 }
-"""Each a module of this package; only the one that is asked for is imported."""
+"""Each a module of this package, with _ for -; only the one that is asked for is imported."""
 
 FILE_ERRORS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 """What a wrong path gives; the message names it."""
@@ -44,7 +46,7 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         if name == command:
-            import_module(f"us_recon.cli.{name}").add_parser(subparsers)
+            import_module(f"us_recon.cli.{name.replace('-', '_')}").add_parser(subparsers)
         else:
             subparsers.add_parser(name, help=text)
     return parser

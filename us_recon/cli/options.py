@@ -24,12 +24,20 @@ def add_settings(parser: argparse.ArgumentParser, cls: type[Any], title: str) ->
         else:
             group.add_argument(
                 flag,
-                type=type(item.default),
+                type=_numbers if isinstance(item.default, tuple) else type(item.default),
                 choices=metadata["choices"],
                 default=None,
                 help=help_text,
-                metavar=None if metadata["choices"] else type(item.default).__name__.upper(),
+                metavar=None if metadata["choices"] else _metavar(item.default),
             )
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(number) for number in text.split(","))
+
+
+def _metavar(default: object) -> str:
+    return "X,X,..." if isinstance(default, tuple) else type(default).__name__.upper()
 
 
 def given_settings(parsed: argparse.Namespace, cls: type[Any]) -> dict[str, Any]:

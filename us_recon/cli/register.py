@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
@@ -14,10 +13,11 @@ from rich.console import Console
 from rich.progress import track
 
 from us_recon.cli.options import add_settings, given_settings, settings_from
+from us_recon.cli.transforms import INITIAL_KEY, parse_initial
 from us_recon.errors import InputError
 from us_recon.evaluation.registration_figure import overlay, panel_figure
 from us_recon.files import atomic_path
-from us_recon.geometry.rigid import Matrix4, from_euler_xyz_deg, is_rigid
+from us_recon.geometry.rigid import Matrix4
 from us_recon.imaging.assembler import AssemblerSettings, FrameAssembler
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.io.bag import TopicNames, frames_from_bag
@@ -35,7 +35,6 @@ from us_recon.settings import overridden
 
 NODE = "mri_registration"
 RESULT_FILE, PICTURE_FILE = "registration.json", "registration.png"
-INITIAL_KEY = "T_world_mri"
 NOT_TRUSTED = 1
 
 
@@ -107,49 +106,6 @@ def run(parsed: argparse.Namespace) -> int:
     _write(parsed.out, registration, update, assembler, initial)
     _report(console, update, assembler, parsed.out)
     return 0 if update.trusted else NOT_TRUSTED
-
-
-def parse_initial(text: str) -> Matrix4:
-    """Read a first guess from six numbers or from a JSON file.
-
-    Raises:
-        InputError: Neither, or not a rigid transform.
-    """
-    parts = text.split(",")
-    if len(parts) == 6:
-        try:
-            numbers = np.array([float(part) for part in parts])
-        except ValueError as error:
-            raise InputError(f"--initial is {text!r}; expected six numbers: {error}") from error
-        T = from_euler_xyz_deg(numbers[:3], numbers[3:])
-    else:
-        T = _read_transform(text)
-    if not is_rigid(T):
-        raise InputError(f"--initial {text}: {T.tolist()} is not a rigid transform")
-    return T
-
-
-def _read_transform(text: str) -> Matrix4:
-    path, key = Path(text), INITIAL_KEY
-    if not path.exists() and ":" in text:
-        name, key = text.rsplit(":", 1)
-        path = Path(name)
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"--initial {text}: neither x,y,z,rx,ry,rz nor a JSON file that can be read: {error}"
-        ) from error
-    if not isinstance(content, Mapping) or key not in content:
-        known = ", ".join(content) if isinstance(content, Mapping) else type(content).__name__
-        raise InputError(f"{path} has no {key!r}; it has {known}")
-    try:
-        T = np.array(content[key], dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: {key} is not a matrix of numbers: {error}") from error
-    if T.shape != (4, 4):
-        raise InputError(f"{path}: {key} has shape {T.shape}; expected a 4x4 matrix")
-    return T
 
 
 def _write(

@@ -81,8 +81,23 @@ class RegistrationNodeSettings:
     register_every_frames: int = setting(
         10, "New frames between two attempts.", minimum=1, maximum=100_000
     )
+    expected: str = setting(
+        "fit",
+        "How the expected image is made: fit (the MRI's intensity, fitted to every image), or "
+        "render (by its acoustics, for every image that the machine keeps up with; needs "
+        "mri_contrast).",
+        choices=("fit", "render"),
+    )
     expected_period_s: float = setting(
-        0.5, "Time between two expected images.", unit="s", minimum=0.02
+        0.5, "Time between two expected images that are fitted.", unit="s", minimum=0.02
+    )
+    mri_contrast: str = setting(
+        "",
+        "What the MRI is, to render it: t1, t2, flair, or ct for Hounsfield units; empty: unknown.",
+        choices=("", "t1", "t2", "flair", "ct"),
+    )
+    device_file: str = setting(
+        "", "Scanner to render for, from `us-recon fit-device`; empty takes the defaults."
     )
 
 

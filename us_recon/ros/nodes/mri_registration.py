@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
-from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker
 
-from us_recon.errors import ConfigError
+from us_recon.errors import ConfigError, UsReconError
 from us_recon.geometry.rigid import (
     Matrix4,
     invert_rigid,
@@ -33,6 +32,7 @@ from us_recon.ros import conversions, qos
 from us_recon.ros.box_marker import box_marker
 from us_recon.ros.consumer import FrameConsumer
 from us_recon.ros.distribution import rpy_matrix
+from us_recon.ros.expected_images import ExpectedImages, live_renderer
 from us_recon.ros.parameters import declare_settings
 from us_recon.ros.running import run
 
@@ -44,8 +44,8 @@ class MriRegistrationNode(FrameConsumer):
         """Declare parameters, read the MRI, subscribe and start the worker.
 
         Raises:
-            ConfigError: No MRI is named, or a parameter is out of range.
-            InputError: The MRI cannot be read.
+            ConfigError: No MRI is named, a parameter is out of range, or the device file is bad.
+            InputError: The MRI cannot be read, or is not what `mri_contrast` says.
         """
         super().__init__("mri_registration", **node_options)
         self.settings = declare_settings(self, RegistrationNodeSettings)
@@ -60,8 +60,9 @@ class MriRegistrationNode(FrameConsumer):
         self._newest_frame: TrackedFrame | None = None
         self._expected_ns = 0
         self._tf_publisher = self.create_publisher(TFMessage, "/tf", qos.TF)
-        self._expected_publisher = self.create_publisher(
-            Image, "~/expected_image", qos.stream(reliable=True, depth=5)
+        self._images = ExpectedImages(self, self.assembler_settings.transducer_frame)
+        self._renderer = live_renderer(
+            self.settings, self.volume, lambda: self.registration.T_world_mri, self._images
         )
         self._box_publisher = self.create_publisher(Marker, "~/mri_box", qos.LATCHED)
         self._status_publisher = self.create_publisher(RegistrationStatus, "~/status", qos.STATUS)
@@ -83,6 +84,11 @@ class MriRegistrationNode(FrameConsumer):
         with self._initial_lock:
             return self._initial is not None or self.registration.T_world_mri is not None
 
+    @property
+    def wants_images(self) -> bool:
+        """Whether anybody listens to the expected images."""
+        return self._images.wanted
+
     def work(self, frame: TrackedFrame) -> None:
         """Take a frame in and, every so many frames, attempt a registration."""
         with self._initial_lock:
@@ -99,20 +105,23 @@ class MriRegistrationNode(FrameConsumer):
             self._publish_transform(self.update.T_world_mri, frame.stamp_ns)
 
     def refresh(self) -> None:
-        """Publish what the MRI predicts for the newest frame, if it is new."""
+        """Publish what the MRI, fitted to the newest frame, explains of it, if it is new."""
         frame, T_world_mri = self._newest_frame, self.registration.T_world_mri
-        if frame is None or T_world_mri is None or frame.stamp_ns == self._expected_ns:
+        if self._renderer is not None or frame is None or T_world_mri is None:
             return
-        self._expected_ns = frame.stamp_ns
-        expected = self.registration.expected_image(frame, T_world_mri)
-        self._expected_publisher.publish(
-            conversions.image_message(
-                expected, frame.stamp_ns, self.assembler_settings.transducer_frame
-            )
-        )
+        if frame.stamp_ns != self._expected_ns:
+            self._expected_ns = frame.stamp_ns
+            self._images.publish(frame, self.registration.expected_image(frame, T_world_mri))
 
     def publish_status(self) -> None:
-        """Publish counts, delays, the last attempt and what is missing."""
+        """Publish counts, delays, the last attempt and what is missing.
+
+        Raises:
+            UsReconError: The renderer stopped working.
+        """
+        error = None if self._renderer is None else self._renderer.error
+        if error is not None:
+            raise UsReconError(f"{self.get_name()} stopped rendering: {error}") from error
         state, message = self._state()
         self._status_publisher.publish(
             RegistrationStatus(
@@ -124,6 +133,17 @@ class MriRegistrationNode(FrameConsumer):
                 **self._attempt_fields(),
             )
         )
+
+    def stop(self) -> None:
+        """Finish the frames that wait and end the threads."""
+        if self._renderer is not None:
+            self._renderer.stop()
+        super().stop()
+
+    def _on_frame(self, frame: TrackedFrame) -> None:
+        super()._on_frame(frame)
+        if self._renderer is not None:
+            self._renderer.put(frame)
 
     def _read_mri(self) -> Volume:
         if not self.settings.mri_file:
