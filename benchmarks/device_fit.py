@@ -18,7 +18,7 @@ from us_recon.acoustics.device_fit import DeviceFit, agreement, fit_device, obse
 from us_recon.acoustics.expected_image import expected_image
 from us_recon.acoustics.mri_map import acoustic_volume_from_mri
 from us_recon.acoustics.resolution_fit import band_depths_mm, beam_width_mm
-from us_recon.acoustics.settings import RenderSettings
+from us_recon.acoustics.settings import UNKNOWN_PROBE_MHZ, RenderSettings
 from us_recon.acoustics.volume import AcousticVolume
 from us_recon.evaluation.registration_figure import panel_figure
 from us_recon.geometry.rigid import Matrix4, invert_rigid
@@ -49,6 +49,7 @@ OTHER = replace(
     speckle=True,
     seed=5,
     gain_db=31.0,
+    compensation_db_cm_mhz=0.0,
     tgc_db_cm=7.0,
     tgc_sliders_db=(0.0, 2.0, -2.0, 1.0, 3.0, -1.0, -3.0, 0.0),
     attenuation_scale=1.25,
@@ -159,7 +160,13 @@ def time_gain_db(
     """Return gain and time gain at depths."""
     at = np.linspace(0.0, probe.depth_mm / 10.0, len(settings.tgc_sliders_db))
     sliders = np.interp(depth_cm, at, settings.tgc_sliders_db)
-    return np.asarray(settings.gain_db + settings.tgc_db_cm * depth_cm + sliders)
+    made_good = 2.0 * settings.compensation_db_cm_mhz * (settings.frequency_mhz or probe_mhz(probe))
+    return np.asarray(settings.gain_db + (settings.tgc_db_cm + made_good) * depth_cm + sliders)
+
+
+def probe_mhz(probe: ProbeGeometry) -> float:
+    """Return the frequency that settings take which leave it open."""
+    return probe.centre_frequency_mhz or UNKNOWN_PROBE_MHZ
 
 
 def panels(name: str, recording: Recording, found: DeviceFit) -> np.ndarray:

@@ -35,6 +35,8 @@ TRUE = RenderSettings(
     speckle=True,
     seed=5,
     gain_db=31.0,
+    dynamic_range_db=60.0,
+    compensation_db_cm_mhz=0.0,
     tgc_db_cm=7.0,
     tgc_sliders_db=(0.0, 2.0, -2.0, 1.0, 3.0, -1.0, -3.0, 0.0),
     attenuation_scale=1.25,
@@ -74,13 +76,15 @@ def time_gain_db(settings: RenderSettings, depth_cm: np.ndarray) -> np.ndarray:
     """Return gain and time gain at depths."""
     at = np.linspace(0.0, PROBE.depth_mm / 10.0, len(settings.tgc_sliders_db))
     sliders = np.interp(depth_cm, at, settings.tgc_sliders_db)
-    return settings.gain_db + settings.tgc_db_cm * depth_cm + sliders
+    slope = settings.tgc_db_cm + 2.0 * 6.0 * settings.compensation_db_cm_mhz  # at the probe's 6 MHz
+    return settings.gain_db + slope * depth_cm + sliders
 
 
 def test_a_device_is_recovered_from_its_speckled_images(
     tissue: AcousticVolume, recording: list[TrackedFrame]
 ) -> None:
-    found = fit_device(recording, tissue, T_WORLD_VOLUME)
+    start = RenderSettings(gain_db=15.0, dynamic_range_db=60.0)  # the range is not fitted
+    found = fit_device(recording, tissue, T_WORLD_VOLUME, start)
     fitted, depth_cm = found.settings, np.linspace(0.2, 4.0, 39)
     assert np.abs(time_gain_db(fitted, depth_cm) - time_gain_db(TRUE, depth_cm)).max() < 1.0
     assert fitted.attenuation_scale == pytest.approx(TRUE.attenuation_scale, rel=0.1)

@@ -33,6 +33,7 @@ def even_speckle(
         settings,
         speckle=True,
         gain_db=-settings.scatter_db - (1.0 - _LEVEL) * settings.dynamic_range_db,
+        compensation_db_cm_mhz=0.0,
         tgc_db_cm=0.0,
         tgc_sliders_db=tuple(0.0 for _ in settings.tgc_sliders_db),
         noise_db=-200.0,
