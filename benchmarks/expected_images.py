@@ -298,7 +298,7 @@ def draw_patient(path: Path, one: Patient) -> None:
             T = invert_rigid(one.T_landmarks) @ frame.T_world_transducer
             brighter = replace(frame, image=cv2.convertScaleAbs(frame.image, alpha=2.0))
             rows.append(panels(mri, one.mris[mri], sources(mri).tissue, brighter, T))
-    cv2.imwrite(str(path), panel_figure(rows)[..., ::-1])
+    cv2.imwrite(str(path), panel_figure(rows)[..., 0])  # all grey
 
 
 def draw_probes(path: Path) -> None:
@@ -311,7 +311,7 @@ def draw_probes(path: Path) -> None:
         tissue = acoustic_volume_from_mri(cell.mri, "t1")
         images = panels("T1", cell.mri, tissue, frame, T)
         rows.append([(title, squared(image)) for title, image in images])
-    cv2.imwrite(str(path), panel_figure(rows)[..., ::-1])
+    cv2.imwrite(str(path), panel_figure(rows)[..., 0])  # all grey
 
 
 def squared(image: np.ndarray, size_px: int = 260) -> np.ndarray:
