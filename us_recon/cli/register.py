@@ -98,6 +98,8 @@ def run(parsed: argparse.Namespace) -> int:
             update, since_attempt = registration.step(), 0
     if since_attempt:
         update = registration.step()
+    while registration.searching:  # `poses_per_step` bounds the work of a step, not of a run
+        update = registration.step()
     if update is None:
         raise InputError(
             f"{parsed.bag}: {len(registration.window.frames)} different poses among "
