@@ -5,26 +5,24 @@ import pytest
 
 from us_recon.registration.confidence import MODEL, Model, covariance, probability, uncertainty_mm
 
-PLAIN = Model(
-    constant=-2.0, gap=40.0, lead=10.0, score=0.0, uncertainty=-1.0, covariance_scale=0.02
-)
+PLAIN = Model(constant=-2.0, gap=40.0, lead=10.0, covariance_scale=0.02)
 
 
 def test_the_logistic_model_is_evaluated() -> None:
-    # -2 + 40 * 0.05 + 10 * 0.1 - log10(0.1) = 2; 1 / (1 + e^-2) = 0.8808.
-    assert probability(0.05, 0.1, 0.3, 0.1, PLAIN) == pytest.approx(0.8808, abs=1e-4)
+    # -2 + 40 * 0.05 + 10 * 0.2 = 2; 1 / (1 + e^-2) = 0.8808.
+    assert probability(0.05, 0.2, PLAIN) == pytest.approx(0.8808, abs=1e-4)
 
 
-@pytest.mark.parametrize("unknown", range(4))
+@pytest.mark.parametrize("unknown", range(2))
 def test_what_is_unknown_gives_no_confidence(unknown: int) -> None:
-    figures = [0.1, 0.2, 0.4, 0.3]
+    figures = [0.1, 0.2]
     assert probability(*figures) > 0.5
     figures[unknown] = float("nan")
     assert probability(*figures) == 0.0
 
 
 def test_more_lead_is_never_less_confidence() -> None:
-    rising = [probability(gap, 0.1, 0.3, 0.3) for gap in (0.0, 0.02, 0.05, 0.1, 10.0)]
+    rising = [probability(gap, 0.1) for gap in (0.0, 0.02, 0.05, 0.1, 10.0)]
     assert rising == sorted(rising) and rising[0] < 0.9 < rising[-1] <= 1.0
 
 

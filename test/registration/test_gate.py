@@ -16,7 +16,6 @@ GOOD = Evidence(
     score=0.4,
     chance_score=0.2,
     gap=0.1,
-    uncertainty_mm=0.3,
     coverage=0.9,
     moved_mm=4.0,
     turned_deg=3.0,

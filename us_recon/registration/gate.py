@@ -18,7 +18,6 @@ class Evidence:
         score: Explained share of the images' variance.
         chance_score: What the same search reaches with the images mirrored; NaN if unknown.
         gap: Lead in score over the best different answer; NaN if there was none to compare.
-        uncertainty_mm: Standard deviation of the position, from the score's curvature.
         coverage: Share of what the images show that lies inside the MRI.
         moved_mm: Translation from where the attempt began, at the images' centre.
         turned_deg: Rotation from there.
@@ -27,7 +26,6 @@ class Evidence:
     score: float
     chance_score: float
     gap: float
-    uncertainty_mm: float
     coverage: float
     moved_mm: float
     turned_deg: float
@@ -35,9 +33,7 @@ class Evidence:
     @property
     def confidence(self) -> float:
         """Probability of being within 3 mm; 0 where something is unknown."""
-        return probability(
-            self.gap, self.score - self.chance_score, self.score, self.uncertainty_mm
-        )
+        return probability(self.gap, self.score - self.chance_score)
 
 
 def missing_before(window: BeamWindow, settings: RegistrationSettings) -> list[str]:

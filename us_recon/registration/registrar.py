@@ -15,7 +15,7 @@ from us_recon.geometry.rigid import (
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.volume import Volume
 from us_recon.registration.channels import make_channels, make_coarse_channels
-from us_recon.registration.confidence import covariance, uncertainty_mm
+from us_recon.registration.confidence import covariance
 from us_recon.registration.expected import expected_image
 from us_recon.registration.gate import Evidence, doubts, missing_before, score_threshold
 from us_recon.registration.keyframes import KeyframeWindow
@@ -244,7 +244,6 @@ class MriRegistration:
             score=refined.score,
             chance_score=chance_score,
             gap=self._gap,
-            uncertainty_mm=uncertainty_mm(spread),
             coverage=objective.coverage(refined.T_mri_world),
             moved_mm=moved_mm,
             turned_deg=turned_deg,

@@ -6,7 +6,9 @@ answer leads clearly or the budget is spent, which is counted in poses, never in
 """
 
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float64
@@ -20,8 +22,12 @@ from us_recon.registration.observation import BeamWindow
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.registration.solver import Refinement, refine
 
+Item = TypeVar("Item")
+
 _SAME_MM = 1.0
-_CHUNK = 256
+_CHUNK = 128
+_AT_ONCE = 8
+"""How many chunks of poses, or refinements, are handed to the threads at a time."""
 _COARSE_STEPS, _FIRST_STEPS, _SECOND_STEPS, _LAST_STEPS = 8, 4, 8, 8
 _SECOND_PER_MODE = 3
 _LEAST_ELSEWHERE = 2
@@ -136,39 +142,31 @@ class GlobalSearch:
 
     def _run(self) -> Iterator[int]:
         """Search; yield what was spent since the last time."""
+        with ThreadPoolExecutor(self._settings.threads) as pool:
+            for number in range(self._max_rounds if self._count else 1):
+                yield from self._round(number, pool)
+                if self.gap >= self._settings.search_gap:
+                    break
+
+    def _round(self, number: int, pool: ThreadPoolExecutor) -> Iterator[int]:
         levels, settings = self._levels, self._settings
-        for number in range(self._max_rounds if self._count else 1):
-            starts = self._starts(number)
-            scores = np.empty(len(starts))
-            for first in range(0, len(starts), _CHUNK):
-                chunk = slice(first, first + _CHUNK)
-                scores[chunk] = levels.coarse.scores(starts[chunk])
-                yield len(starts[chunk])
-            order = np.argsort(-scores, kind="stable")[: self._scaled(settings.refine_count)]
-            poses = [starts[index] for index in order]
-            if number == 0:
-                poses.insert(0, self._start)
-            hopeful = yield from _refined(levels.coarse, poses, _COARSE_STEPS)
-            hopeful.sort(key=lambda one: -one.score)
-            found = self._different(hopeful, self._scaled(settings.candidate_count))
-            poses = [one.T_mri_world for one in found]
-            if number == 0:
-                poses.append(self._start)
-            found = yield from _refined(levels.thin, poses, _FIRST_STEPS)
-            found = self._modes(found, _SECOND_PER_MODE * settings.mode_count)
-            found = yield from _refined(
-                levels.thin, [one.T_mri_world for one in found], _SECOND_STEPS
-            )
-            found = self._modes(found, settings.mode_count)
-            found = yield from _refined(
-                levels.fine, [one.T_mri_world for one in found], _LAST_STEPS
-            )
-            self.modes = self._modes([*self.modes, *found], settings.mode_count)
-            self._keep_runners_up([one.T_mri_world for one in hopeful])
-            self._keep_runners_up([starts[index] for index in order])
-            self.rounds = number + 1
-            if self.gap >= settings.search_gap:
-                break
+        starts = self._starts(number)
+        scores = yield from _scored(pool, levels.coarse, starts)
+        order = np.argsort(-scores, kind="stable")[: self._scaled(settings.refine_count)]
+        poses = [starts[index] for index in order]
+        also = [self._start] if number == 0 else []
+        hopeful = yield from _refined(pool, levels.coarse, [*also, *poses], _COARSE_STEPS)
+        hopeful.sort(key=lambda one: -one.score)
+        found = self._different(hopeful, self._scaled(settings.candidate_count))
+        found = yield from _refined(pool, levels.thin, [*_poses(found), *also], _FIRST_STEPS)
+        found = self._modes(found, _SECOND_PER_MODE * settings.mode_count)
+        found = yield from _refined(pool, levels.thin, _poses(found), _SECOND_STEPS)
+        found = self._modes(found, settings.mode_count)
+        found = yield from _refined(pool, levels.fine, _poses(found), _LAST_STEPS)
+        self.modes = self._modes([*self.modes, *found], settings.mode_count)
+        self._keep_runners_up(_poses(hopeful))
+        self._keep_runners_up(poses)
+        self.rounds = number + 1
 
     def _scaled(self, count: int) -> int:
         return max(1, round(self._share * count))
@@ -213,15 +211,40 @@ class GlobalSearch:
         return kept
 
 
+def _scored(
+    pool: ThreadPoolExecutor, objective: Objective, poses: Float64[np.ndarray, "n 4 4"]
+) -> Generator[int, None, Float64[np.ndarray, " n"]]:
+    """Score poses; yield the cost of each few, return the scores."""
+    chunks = [poses[first : first + _CHUNK] for first in range(0, len(poses), _CHUNK)]
+    found: list[Float64[np.ndarray, " m"]] = []
+    for few in batched(chunks, _AT_ONCE):
+        found += pool.map(objective.scores, few)
+        yield sum(map(len, few))
+    return np.concatenate(found) if found else np.zeros(0)
+
+
 def _refined(
-    objective: Objective, poses: Sequence[Float64[np.ndarray, "4 4"]], steps: int
+    pool: ThreadPoolExecutor,
+    objective: Objective,
+    poses: Sequence[Float64[np.ndarray, "4 4"]],
+    steps: int,
 ) -> Generator[int, None, list[Refinement]]:
-    """Refine poses; yield the cost of each, return where they ended."""
-    found = []
-    for T in poses:
-        found.append(refine(objective, T, steps))
-        yield _STEP_COST * max(found[-1].iterations, 1)
+    """Refine poses; yield the cost of each few, return where they ended."""
+    found: list[Refinement] = []
+    for few in batched(poses, _AT_ONCE):
+        found += pool.map(lambda T: refine(objective, T, steps), few)
+        yield _STEP_COST * sum(max(one.iterations, 1) for one in found[-len(few) :])
     return found
+
+
+def batched(items: Sequence[Item], count: int) -> Iterator[Sequence[Item]]:
+    """Yield so many items at a time; the last few may be less."""
+    for first in range(0, len(items), count):
+        yield items[first : first + count]
+
+
+def _poses(found: Sequence[Refinement]) -> list[Float64[np.ndarray, "4 4"]]:
+    return [one.T_mri_world for one in found]
 
 
 def start_twists(

@@ -107,6 +107,9 @@ class RegistrationSettings:
         1024, "Poses that are scored with the images mirrored, to learn what chance reaches.",
         minimum=0, maximum=1_000_000,
     )  # fmt: skip
+    threads: int = setting(
+        2, "Threads of a search; the result does not depend on it.", minimum=1, maximum=256
+    )
     poses_per_step: int = setting(
         0, "Work of a search in one step, in scored poses; 0 does all of it in one step.",
         minimum=0, maximum=100_000_000,
@@ -126,7 +129,7 @@ class RegistrationSettings:
         minimum=0.0, maximum=1.0,
     )  # fmt: skip
     min_confidence: float = setting(
-        0.95, "Least probability of being within 3 mm that is trusted.", minimum=0.0, maximum=1.0
+        0.9, "Least probability of being within 3 mm that is trusted.", minimum=0.0, maximum=1.0
     )
     min_coverage: float = setting(
         0.5, "Least share of the image samples that must lie inside the MRI.",
