@@ -43,6 +43,7 @@ from us_recon.imaging.volume import Volume
 from us_recon.io.landmarks import read_tag_pairs
 from us_recon.io.volumes import read_volume
 from us_recon.pipeline.threads import use_one_thread
+from us_recon.registration.landmarks import fit_rigid
 from us_recon.registration.registrar import MriRegistration
 from us_recon.simulation.reslice import sweep
 
@@ -241,13 +242,6 @@ def perturbed(
         axis *= np.radians(rng.uniform(0.0, starts.deg)) / np.linalg.norm(axis)
         error = make_rigid(Rotation.from_rotvec(axis).as_matrix(), shift)
         yield T_world_mri @ about @ error @ invert_rigid(about)
-
-
-def fit_rigid(source: Float64[np.ndarray, "n 3"], target: Float64[np.ndarray, "n 3"]) -> Matrix4:
-    """Return the rigid transform that takes points nearest to others (least squares)."""
-    from_centre, to_centre = source - source.mean(axis=0), target - target.mean(axis=0)
-    rotation = Rotation.align_vectors(to_centre, from_centre)[0].as_matrix()
-    return make_rigid(rotation, target.mean(axis=0) - rotation @ source.mean(axis=0))
 
 
 def flipped(volume: Volume) -> Volume:

@@ -17,6 +17,7 @@ from us_recon.imaging.events import AcquisitionEvent, GeometryEvent, ImageEvent,
 from us_recon.imaging.probe import ProbeGeometry
 from us_recon.imaging.volume import Volume
 from us_recon.io.bag import write_bag
+from us_recon.io.landmarks import write_tag_pairs
 from us_recon.io.nifti import write_nifti
 
 PROBE = ProbeGeometry.linear(width_mm=24.0, depth_mm=24.0, width_px=48, height_px=48)
@@ -81,6 +82,17 @@ def test_a_registered_mri_is_written_with_a_picture(
     again = str(folder / "out" / "registration.json")
     assert register(folder, "mri.nii.gz", again, "--start-count=0") == NOT_TRUSTED
     assert "no other pose was compared" in capsys.readouterr().out
+
+
+def test_landmark_pairs_are_a_first_guess(folder: Path) -> None:
+    points = np.array([[0.0, 0.0, 0.0], [15.0, 0.0, 0.0], [0.0, 15.0, 0.0], [0.0, 0.0, 15.0]])
+    off = np.array([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.5, 1.0], [1.0, 0.0, -1.0]])
+    write_tag_pairs(folder / "pairs.tag", points, transform_points(T_WORLD_MRI, points) + off)
+    arguments = ["register", str(folder / "bag"), "--mri", str(folder / "mri.nii.gz"), "--out",
+                 str(folder / "out"), "--landmarks", str(folder / "pairs.tag")]  # fmt: skip
+    assert us_recon([*arguments, *OPTIONS]) == 0
+    result = json.loads((folder / "out" / "registration.json").read_text())
+    np.testing.assert_allclose(result["T_world_mri"], T_WORLD_MRI, atol=0.2)
 
 
 def test_a_wrong_mri_is_not_trusted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
