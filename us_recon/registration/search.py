@@ -28,7 +28,7 @@ _SAME_MM = 1.0
 _CHUNK = 128
 _AT_ONCE = 8
 """How many chunks of poses, or refinements, are handed to the threads at a time."""
-_COARSE_STEPS, _FIRST_STEPS, _SECOND_STEPS, _LAST_STEPS = 8, 4, 8, 8
+_COARSE_STEPS, _FIRST_STEPS, _SECOND_STEPS = 8, 4, 8
 _SECOND_PER_MODE = 3
 _LEAST_ELSEWHERE = 2
 _STEP_COST = 4
@@ -162,7 +162,8 @@ class GlobalSearch:
         found = self._modes(found, _SECOND_PER_MODE * settings.mode_count)
         found = yield from _refined(pool, levels.thin, _poses(found), _SECOND_STEPS)
         found = self._modes(found, settings.mode_count)
-        found = yield from _refined(pool, levels.fine, _poses(found), _LAST_STEPS)
+        # To the end: a pose on its way home would pass for another answer.
+        found = yield from _refined(pool, levels.fine, _poses(found), settings.max_iterations)
         self.modes = self._modes([*self.modes, *found], settings.mode_count)
         self._keep_runners_up(_poses(hopeful))
         self._keep_runners_up(poses)
