@@ -32,7 +32,7 @@ class Model:
     covariance_scale: float
 
 
-MODEL = Model(constant=-5.160, gap=54.71, lead=43.46, covariance_scale=0.00428)
+MODEL = Model(constant=-3.868, gap=23.46, lead=47.67, covariance_scale=0.00504)
 
 
 def probability(gap: float, lead: float, model: Model = MODEL) -> float:
