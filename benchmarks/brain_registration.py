@@ -34,15 +34,15 @@ Error: mean over targets in the imaged region; a success is within {success:g} m
 method's own judgement, "-" for methods that have none; `wrong` are those accepted that are no
 success. The last columns are the successes by how far the start was shifted.
 
-- `LC2, search`: `MriRegistration` at its defaults, which search 6 mm and 6 degrees; `LC2, local`
-  refines the start alone.
+- `LC2, search`: `MriRegistration` at its defaults, which search 31 mm and 21 degrees; `LC2, local`
+  refines the start alone and accepts nothing, for it compares with no other pose.
 - `LC2 with Nelder-Mead`: the same score on the same frames, without derivatives, {evaluations}
   evaluations from a simplex of {step:g} mm and degrees.
 - `mutual information`: Mattes' of SimpleITK between the compounded sweep and the MRI, over three
   resolutions, gradient descent.
 
 The virtual brain is its own MRI's template, without brain shift: no accuracy to expect of a
-patient. CPU: one thread, preparation of the MRI included. Memory: peak above what was resident.
+patient. CPU: all threads, preparation of the MRI included. Memory: peak above what was resident.
 """
 
 

@@ -9,10 +9,10 @@ from scipy.optimize import minimize
 from us_recon.geometry.rigid import Matrix4, invert_rigid
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.volume import Volume
+from us_recon.registration.objective import make_objective
 from us_recon.registration.observation import observe
 from us_recon.registration.registrar import MriRegistration, RegistrationUpdate
 from us_recon.registration.settings import RegistrationSettings
-from us_recon.registration.similarity import make_lc2
 from us_recon.registration.solver import turn_about_centre
 
 NELDER_MEAD_EVALUATIONS = 600
@@ -50,6 +50,8 @@ def lc2(settings: RegistrationSettings) -> RegistrationMethod:
         registration = prepared(frames, mri, settings)
         registration.set_initial(T_start)
         update = registration.step()
+        while registration.searching:
+            update = registration.step()
         if update is None:  # too few frames: it stays silent
             return Outcome(T_start, accepted=False)
         return Outcome(update.T_world_mri, update.trusted, update)
@@ -69,16 +71,16 @@ def nelder_mead(
     def run(frames: Sequence[TrackedFrame], mri: Volume, T_start: Matrix4) -> Outcome:
         registration = prepared(frames, mri, RegistrationSettings())
         window = observe(registration.window.frames, registration.settings)
-        similarity = make_lc2(window, registration.channels, registration.settings)
+        objective = make_objective(window, registration.channels, registration.settings)
         start = invert_rigid(T_start)
         scale = np.array([1.0, 1.0, 1.0, *np.radians([1.0, 1.0, 1.0])])
 
         def pose(x: np.ndarray) -> Matrix4:
-            return turn_about_centre(similarity, start, scale * x)
+            return turn_about_centre(objective.centre_world_mm, start, scale * x)
 
         simplex = np.vstack([np.zeros(6), step * np.eye(6)])
         found = minimize(
-            lambda x: -similarity.score(pose(x)),
+            lambda x: -objective.score(pose(x)),
             np.zeros(6),
             method="Nelder-Mead",
             options={

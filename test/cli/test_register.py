@@ -18,12 +18,13 @@ from us_recon.imaging.events import AcquisitionEvent, GeometryEvent, ImageEvent,
 from us_recon.imaging.probe import ProbeGeometry
 from us_recon.imaging.volume import Volume
 from us_recon.io.bag import write_bag
+from us_recon.io.landmarks import write_tag_pairs
 from us_recon.io.nifti import write_nifti
 
 PROBE = ProbeGeometry.linear(width_mm=24.0, depth_mm=24.0, width_px=48, height_px=48)
 T_WORLD_MRI = make_rigid(np.eye(3), np.array([30.0, -5.0, 8.0]))
-OPTIONS = ["--start-count=16", "--refine-count=2", "--min-area-mm2=500", "--near-field-mm=0",
-           "--ridge=0"]  # fmt: skip
+OPTIONS = ["--capture-mm=8", "--capture-deg=8", "--start-count=128", "--refine-count=12",
+           "--candidate-count=8", "--min-area-mm2=500", "--near-field-mm=0"]  # fmt: skip
 
 
 def made_up_mri() -> Volume:
@@ -78,9 +79,21 @@ def test_a_registered_mri_is_written_with_a_picture(
     assert result["trusted"] and result["frames"] == 5 and result["images"] == 5
     assert (folder / "out" / "registration.png").stat().st_size > 5000
 
-    # The result is a guess for the next run.
+    # The result is a guess for the next run; that run compares with no other pose.
     again = str(folder / "out" / "registration.json")
-    assert register(folder, "mri.nii.gz", again, "--start-count=0") == 0
+    assert register(folder, "mri.nii.gz", again, "--start-count=0") == NOT_TRUSTED
+    assert "no other pose was compared" in capsys.readouterr().out
+
+
+def test_landmark_pairs_are_a_first_guess(folder: Path) -> None:
+    points = np.array([[0.0, 0.0, 0.0], [15.0, 0.0, 0.0], [0.0, 15.0, 0.0], [0.0, 0.0, 15.0]])
+    off = np.array([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.5, 1.0], [1.0, 0.0, -1.0]])
+    write_tag_pairs(folder / "pairs.tag", points, transform_points(T_WORLD_MRI, points) + off)
+    arguments = ["register", str(folder / "bag"), "--mri", str(folder / "mri.nii.gz"), "--out",
+                 str(folder / "out"), "--landmarks", str(folder / "pairs.tag")]  # fmt: skip
+    assert us_recon([*arguments, *OPTIONS]) == 0
+    result = json.loads((folder / "out" / "registration.json").read_text())
+    np.testing.assert_allclose(result["T_world_mri"], T_WORLD_MRI, atol=0.2)
 
 
 def test_a_wrong_mri_is_not_trusted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,9 +18,16 @@ GEOMETRY = ProbeGeometry.linear(width_mm=24.0, depth_mm=24.0, width_px=60, heigh
 SETTINGS = RegistrationSettings(
     ridge=0.0,
     near_field_mm=0.0,
-    start_count=12,
-    refine_count=2,
+    remove_depth_mean=False,
+    outside_share=0.0,
+    capture_mm=8.0,
+    capture_deg=8.0,
+    start_count=128,
+    max_rounds=1,
+    refine_count=12,
+    candidate_count=6,
     mode_count=2,
+    mirrored_count=64,
     min_area_mm2=500.0,
     window_frames=6,
 )

@@ -13,7 +13,6 @@ from us_recon.registration.observation import (
     comparison_grid,
     observe,
     sample_frame,
-    thinned,
     world_points,
 )
 from us_recon.registration.settings import RegistrationSettings
@@ -116,21 +115,21 @@ def test_the_depth_mean_can_be_removed() -> None:
     assert float(window.values.abs().max()) == pytest.approx(0.0, abs=1e-3)
 
 
+def test_the_depth_mean_is_that_of_all_frames() -> None:
+    # Depth is brighter by 40 in one frame than in the other: that is tissue, and stays.
+    images = [np.full((80, 80), grey, dtype=np.uint8) for grey in (80, 120)]
+    settings = replace(SETTINGS, remove_depth_mean=True)
+    window = observe([frame(image) for image in images], settings)
+    difference = window.scale * (window.values[1] - window.values[0])
+    np.testing.assert_allclose(difference[window.valid[0] > 0], 40.0, atol=0.1)
+
+
 def test_images_that_show_nothing_make_an_empty_window() -> None:
     window = observe([frame(np.zeros((80, 80), dtype=np.uint8))], SETTINGS)
     assert window.area_mm2 == 0.0 and window.spread_mm == 0.0
     assert np.all(np.isfinite(window.values.numpy())) and np.all(
         np.isfinite(window.centre_world_mm)
     )
-
-
-def test_thinning_keeps_every_kth_frame() -> None:
-    image = np.full((80, 80), 90, dtype=np.uint8)
-    window = observe([frame(image, float(n)) for n in range(6)], SETTINGS)
-    # 6 frames of 40 x 41 = 1640 samples; 4000 hold two frames, which every third frame gives.
-    part = thinned(window, 4000)
-    np.testing.assert_allclose(part.points_world_mm[:, 0, 0, 2], [0.0, 3.0])
-    assert thinned(window, 10_000).values.shape == window.values.shape
 
 
 def test_frames_of_different_probes_are_refused() -> None:

@@ -64,6 +64,7 @@ def test_a_true_pose_is_found_and_trusted(
     assert good.moved_mm == pytest.approx(3.5, abs=1.0)
     np.testing.assert_array_equal(good.T_world_mri_initial, T_initial)
     assert np.linalg.eigvalsh(good.curvature).min() > 0.0
+    assert good.confidence >= 0.95 and np.linalg.eigvalsh(good.covariance).min() > 0.0
 
 
 def test_equal_runs_are_equal(
@@ -76,6 +77,43 @@ def test_equal_runs_are_equal(
     again = attempt(volume, frames_of(volume, noise=20.0), settings, T_initial)
     np.testing.assert_array_equal(again.T_world_mri, good.T_world_mri)
     assert (again.score, again.gap, again.message) == (good.score, good.gap, good.message)
+
+
+def test_a_search_in_many_steps_ends_where_one_in_one_step_does(
+    good: RegistrationUpdate,
+    volume: Volume,
+    frames_of: Callable[..., list[TrackedFrame]],
+    settings: RegistrationSettings,
+    T_initial: np.ndarray,
+) -> None:
+    registration = MriRegistration(volume, replace(settings, poses_per_step=150))
+    registration.set_initial(T_initial)
+    for frame in frames_of(volume, noise=20.0):
+        registration.add_frame(frame)
+    assert registration.step() is None and registration.searching
+    steps = 1
+    while registration.searching:
+        update = registration.step()
+        steps += 1
+    assert steps > 3 and update is not None
+    np.testing.assert_array_equal(update.T_world_mri, good.T_world_mri)
+    assert (update.score, update.gap, update.confidence) == (good.score, good.gap, good.confidence)
+
+
+def test_a_new_guess_ends_a_search(
+    volume: Volume,
+    frames: list[TrackedFrame],
+    settings: RegistrationSettings,
+    T_initial: np.ndarray,
+) -> None:
+    registration = MriRegistration(volume, replace(settings, poses_per_step=10))
+    registration.set_initial(T_initial)
+    for frame in frames:
+        registration.add_frame(frame)
+    registration.step()
+    assert registration.searching
+    registration.set_initial(T_initial)
+    assert not registration.searching
 
 
 @pytest.mark.parametrize("wrong", ["flipped", "another"])

@@ -8,14 +8,12 @@ from us_recon.errors import InputError
 from us_recon.geometry.rigid import invert_rigid
 from us_recon.imaging.volume import Volume
 from us_recon.registration.channels import (
-    GRADIENT,
     INSIDE,
-    INTENSITY,
     MriChannels,
     gradient_magnitude,
     make_channels,
 )
-from us_recon.registration.sampling import interpolate, interpolate_with_slopes
+from us_recon.registration.sampling import interpolate
 from us_recon.registration.settings import RegistrationSettings
 
 
@@ -35,29 +33,17 @@ def test_the_compiled_interpolation_equals_its_twin(
     fast = channels.sample_fast(points, T_mri_world)
     twin = channels.sample(points, torch.from_numpy(T_mri_world.astype(np.float32)))
     np.testing.assert_allclose(fast, twin, atol=2e-4)
-    values, _ = channels.sample_with_slopes(points, T_mri_world)
-    np.testing.assert_array_equal(values, fast)
     assert (fast[INSIDE] == 0).any() and (fast[INSIDE] == 1).any()
 
 
-def test_the_compiled_slopes_equal_the_gradients_of_the_twin(channels: MriChannels) -> None:
-    points = scattered_points().requires_grad_()
-    sampled = channels.sample(points, torch.eye(4))
-    _, slopes = channels.sample_with_slopes(points.detach(), np.eye(4))
-    for channel in (INTENSITY, GRADIENT, INSIDE):
-        (expected,) = torch.autograd.grad(sampled[channel].sum(), points, retain_graph=True)
-        np.testing.assert_allclose(slopes[channel], expected, atol=1e-3)
-
-
 def test_interpolation_by_hand() -> None:
-    # Values 0 and 8 at k = 0 and 1, all else 0; at k = 0.25: 0.75 * 0 + 0.25 * 8 = 2, slope 8.
-    # At k = 1.5 half of the weight lies outside, where the value is 0: 0.5 * 8 = 4, slope -8.
+    # Values 0 and 8 at k = 0 and 1, all else 0; at k = 0.25: 0.75 * 0 + 0.25 * 8 = 2.
+    # At k = 1.5 half of the weight lies outside, where the value is 0: 0.5 * 8 = 4.
     data = np.zeros((2, 2, 2, 3), dtype=np.float32)
     data[:, :, 1, 0] = 8.0
     points = np.array([[0.5, 0.5, 0.25], [0.5, 0.5, 1.5], [0.5, 0.5, 2.5]], dtype=np.float32)
-    values, slopes = interpolate_with_slopes(data, points, np.eye(4))
+    values = interpolate(data, points, np.eye(4))
     np.testing.assert_allclose(values[0], [2.0, 4.0, 0.0])
-    np.testing.assert_allclose(slopes[0], [[0, 0, 8.0], [0, 0, -8.0], [0, 0, 0]])
 
 
 def test_points_that_are_not_numbers_are_outside() -> None:

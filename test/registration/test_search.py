@@ -1,28 +1,56 @@
 """The search around an initial pose."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from us_recon.geometry.rigid import invert_rigid
+from us_recon.geometry.rigid import invert_rigid, transform_points
 from us_recon.imaging.frame import TrackedFrame
-from us_recon.registration.channels import MriChannels
+from us_recon.imaging.volume import Volume
+from us_recon.registration.channels import MriChannels, make_coarse_channels
 from us_recon.registration.observation import observe
 from us_recon.registration.search import (
-    displacement_mm,
-    mirrored_images,
-    search,
+    GlobalSearch,
+    Levels,
+    make_levels,
+    mirrored,
+    moved_about,
     start_twists,
 )
 from us_recon.registration.settings import RegistrationSettings
-from us_recon.registration.similarity import Lc2, make_lc2
 from us_recon.registration.solver import turn_about_centre
 
 
 @pytest.fixture(scope="module")
-def lc2(frames: list[TrackedFrame], channels: MriChannels, settings: RegistrationSettings) -> Lc2:
-    return make_lc2(observe(frames, settings), channels, settings)
+def levels(
+    frames: list[TrackedFrame],
+    volume: Volume,
+    channels: MriChannels,
+    settings: RegistrationSettings,
+) -> Levels:
+    coarse_channels = make_coarse_channels(volume, settings)
+    window, coarse = observe(frames, settings), observe(frames, settings.coarse())
+    return make_levels(window, coarse, channels, coarse_channels, settings)
+
+
+@pytest.fixture(scope="module")
+def T_true(T_world_mri: np.ndarray) -> np.ndarray:
+    return invert_rigid(T_world_mri)
+
+
+@pytest.fixture(scope="module")
+def T_far(levels: Levels, T_true: np.ndarray) -> np.ndarray:
+    """Off by 6.6 mm and 6 degrees."""
+    twist = np.array([5.0, -4.0, 1.5, 0.06, -0.08, 0.03])
+    return turn_about_centre(levels.fine.centre_world_mm, T_true, twist)
+
+
+def searched(levels: Levels, T: np.ndarray, settings: RegistrationSettings) -> GlobalSearch:
+    search = GlobalSearch(levels, T, settings)
+    assert search.advance()
+    return search
 
 
 @pytest.mark.parametrize("count", [1, 10, 96, 300])
@@ -43,27 +71,106 @@ def test_no_starts() -> None:
     assert start_twists(0, 6.0, 0.1).shape == (0, 6)
 
 
-def test_the_displacement_of_a_shift_is_its_length(lc2: Lc2) -> None:
+def test_the_blocks_of_rounds_go_on_where_the_last_ended() -> None:
+    both = start_twists(200, 6.0, 0.1)
+    np.testing.assert_array_equal(start_twists(100, 6.0, 0.1, 0), both[:100])
+    np.testing.assert_array_equal(start_twists(100, 6.0, 0.1, 1), both[100:])
+
+
+def test_starts_turn_about_the_centre_and_then_shift(T_true: np.ndarray) -> None:
+    centre = np.array([3.0, -40.0, 20.0])
+    twists = np.array([[1.0, 2.0, -2.0, 0.0, 0.0, 0.0], [0.0, 0.0, 3.0, 0.0, 0.3, 0.0]])
+    shifted, turned = moved_about(centre, T_true, twists)
+    moved = transform_points(shifted, centre) - transform_points(T_true, centre)
+    np.testing.assert_allclose(moved, [1.0, 2.0, -2.0], atol=1e-9)
+    moved = transform_points(turned, centre) - transform_points(T_true, centre)
+    np.testing.assert_allclose(moved, [0.0, 0.0, 3.0], atol=1e-9)
+    # cos 0.3 = 0.955.
+    np.testing.assert_allclose((turned @ np.linalg.inv(T_true))[0, 0], 0.955, atol=1e-3)
+
+
+def test_the_displacement_of_a_shift_is_its_length(levels: Levels) -> None:
     T = np.eye(4)
     T[:3, 3] = [2.0, -1.0, 2.0]
-    assert displacement_mm(lc2.window, T, np.eye(4)) == pytest.approx(3.0)
+    assert levels.apart_mm(T, np.eye(4)) == pytest.approx(3.0)
 
 
-def test_the_search_finds_what_the_refinement_misses(lc2: Lc2, T_world_mri: np.ndarray) -> None:
-    T_true = invert_rigid(T_world_mri)
-    T = turn_about_centre(lc2, T_true, np.array([4.0, -3.0, 1.0, 0.06, -0.06, 0.03]))
-    alone = replace(lc2, settings=replace(lc2.settings, start_count=0))
-    wide = replace(lc2, settings=replace(lc2.settings, start_count=32, refine_count=2))
-    missed, found = search(alone, T), search(wide, T)
-    assert displacement_mm(lc2.window, missed.best.T_mri_world, T_true) > 2.0
-    assert displacement_mm(lc2.window, found.best.T_mri_world, T_true) < 0.6
+def test_the_search_finds_what_the_refinement_misses(
+    levels: Levels, settings: RegistrationSettings, T_true: np.ndarray, T_far: np.ndarray
+) -> None:
+    missed = searched(levels, T_far, replace(settings, start_count=0))
+    found = searched(levels, T_far, replace(settings, start_count=512, refine_count=40))
+    assert levels.apart_mm(missed.best.T_mri_world, T_true) > 2.0
+    assert levels.apart_mm(found.best.T_mri_world, T_true) < 0.6
     assert found.gap > 0.2
-    assert found.mirrored.score < 0.7 * found.best.score
     assert np.isnan(missed.gap)
 
 
-def test_images_are_mirrored_left_to_right(lc2: Lc2) -> None:
-    mirrored = mirrored_images(lc2)
-    values = lc2.window.values
-    np.testing.assert_array_equal(mirrored.window.values[:, 0], values[:, -1])
-    np.testing.assert_array_equal(mirrored_images(mirrored).window.values, values)
+def test_the_modes_differ_and_come_in_order(
+    levels: Levels, settings: RegistrationSettings, T_far: np.ndarray
+) -> None:
+    modes = searched(levels, T_far, settings).modes
+    scores = [mode.score for mode in modes]
+    assert len(modes) >= 2 and scores[0] == max(scores)
+    for number, mode in enumerate(modes):
+        for other in modes[:number]:
+            assert levels.apart_mm(mode.T_mri_world, other.T_mri_world) > 1.0
+
+
+def test_work_in_parts_gives_the_same_as_at_once(
+    levels: Levels, settings: RegistrationSettings, T_far: np.ndarray
+) -> None:
+    whole = searched(levels, T_far, settings)
+    parts, steps = GlobalSearch(levels, T_far, settings), 1
+    while not parts.advance(100):
+        steps += 1
+    assert steps > 3
+    np.testing.assert_array_equal(parts.best.T_mri_world, whole.best.T_mri_world)
+    assert (parts.gap, parts.best.score) == (whole.gap, whole.best.score)
+
+
+def test_rounds_are_added_until_the_lead_is_clear(
+    levels: Levels, settings: RegistrationSettings, T_far: np.ndarray
+) -> None:
+    asked = replace(settings, max_rounds=3, search_gap=1.0)
+    assert searched(levels, T_far, asked).rounds == 3
+    assert searched(levels, T_far, replace(asked, search_gap=0.0, start_count=512)).rounds == 1
+
+
+def test_mirrored_images_do_not_fit(
+    levels: Levels,
+    frames: list[TrackedFrame],
+    volume: Volume,
+    channels: MriChannels,
+    settings: RegistrationSettings,
+    T_true: np.ndarray,
+) -> None:
+    window, coarse = observe(frames, settings), observe(frames, settings.coarse())
+    turned = mirrored(window)
+    np.testing.assert_array_equal(turned.values[:, 0], window.values[:, -1])
+    np.testing.assert_array_equal(mirrored(turned).values, window.values)
+    chance = make_levels(
+        turned, mirrored(coarse), channels, make_coarse_channels(volume, settings), settings
+    )
+    own, other = searched(levels, T_true, settings), searched(chance, T_true, settings)
+    assert other.best.score < 0.7 * own.best.score
+
+
+def test_a_start_outside_the_mri_ends_without_a_lead(
+    levels: Levels, settings: RegistrationSettings, T_true: np.ndarray
+) -> None:
+    far = T_true.copy()
+    far[0, 3] += 500.0
+    search = searched(levels, far, settings)
+    assert search.best.score == 0.0 and not search.gap > 0.0
+
+
+def test_the_coarse_volume_halves_a_fine_one(
+    volume_of: Callable[..., Volume], settings: RegistrationSettings
+) -> None:
+    fine = make_coarse_channels(volume_of(seed=3), replace(settings, coarse_grid_mm=1.5))
+    same = make_coarse_channels(volume_of(seed=3), replace(settings, coarse_grid_mm=1.0))
+    assert fine.data.shape[:3] == (22, 22, 22) and same.data.shape[:3] == (44, 44, 44)
+    # The middle of the volume is the middle of both grids: (44 - 1) / 2 and (22 - 1) / 2.
+    np.testing.assert_allclose(same.T_index_mri[:3, 3], 21.5)
+    np.testing.assert_allclose(fine.T_index_mri[:3, 3], 10.5)

@@ -21,6 +21,7 @@ from us_recon.geometry.rigid import Matrix4
 from us_recon.imaging.assembler import AssemblerSettings, FrameAssembler
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.io.bag import TopicNames, frames_from_bag
+from us_recon.io.landmarks import read_tag_pairs
 from us_recon.io.volumes import read_volume
 from us_recon.pipeline.configuration import load_settings
 from us_recon.pipeline.node_settings import (
@@ -29,6 +30,7 @@ from us_recon.pipeline.node_settings import (
     SourceSettings,
 )
 from us_recon.pipeline.threads import use_one_thread
+from us_recon.registration.landmarks import fit_rigid
 from us_recon.registration.registrar import MriRegistration, RegistrationUpdate
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.settings import overridden
@@ -47,9 +49,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("bag", type=Path, help="folder of the bag")
     parser.add_argument("--mri", type=Path, required=True, help="NIfTI, .mha or .nrrd")
-    parser.add_argument(
+    guess = parser.add_mutually_exclusive_group(required=True)
+    guess.add_argument(
+        "--landmarks",
+        type=Path,
+        help="first guess from pairs of points: an MNI tag file (.tag) with points of the MRI (mm, "
+        "RAS+) and of the world",
+    )
+    guess.add_argument(
         "--initial",
-        required=True,
         help="first guess of T_world_mri: x,y,z,rx,ry,rz in mm and degrees about the fixed axes x, "
         f"y, z (write --initial=-1,...), or a JSON file with a 4x4 matrix under {INITIAL_KEY!r} or "
         "FILE:KEY",
@@ -83,7 +91,10 @@ def run(parsed: argparse.Namespace) -> int:
     assembler = FrameAssembler(
         overridden(assembler_settings, given_settings(parsed, AssemblerSettings))
     )
-    initial = parse_initial(parsed.initial)
+    if parsed.landmarks is not None:
+        initial = fit_rigid(*read_tag_pairs(parsed.landmarks))
+    else:
+        initial = parse_initial(parsed.initial)
     registration = MriRegistration(read_volume(parsed.mri), settings)
     registration.set_initial(initial)
     frames = frames_from_bag(
@@ -96,6 +107,8 @@ def run(parsed: argparse.Namespace) -> int:
         if since_attempt == node.register_every_frames:
             update, since_attempt = registration.step(), 0
     if since_attempt:
+        update = registration.step()
+    while registration.searching:  # `poses_per_step` bounds the work of a step, not of a run
         update = registration.step()
     if update is None:
         raise InputError(

@@ -35,8 +35,7 @@ class KeyframeWindow:
         A frame of another probe geometry empties the window first.
         """
         if self.frames and frame.geometry != self.frames[-1].geometry:
-            self.frames.clear()
-            self._arrivals.clear()
+            self.clear()
         self._taken += 1
         near = [
             number
@@ -52,6 +51,11 @@ class KeyframeWindow:
         if len(self.frames) > self._capacity:
             self._drop(self._most_redundant())
         return True
+
+    def clear(self) -> None:
+        """Forget all frames."""
+        self.frames.clear()
+        self._arrivals.clear()
 
     def _drop(self, number: int) -> None:
         del self.frames[number], self._arrivals[number]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil, radians
+from math import radians
 
 import cv2
 import numpy as np
@@ -77,8 +77,9 @@ def observe(frames: Sequence[TrackedFrame], settings: RegistrationSettings) -> B
     values = np.stack([value for value, _ in sampled])
     valid = np.stack([mask for _, mask in sampled])
     if settings.remove_depth_mean:
-        count = np.maximum(valid.sum(axis=1, keepdims=True), 1)
-        values = values - (values * valid).sum(axis=1, keepdims=True) / count
+        # Over all frames: what is the same in all is the scanner's, what a frame has is tissue.
+        count = np.maximum(valid.sum(axis=(0, 1), keepdims=True), 1)
+        values = values - (values * valid).sum(axis=(0, 1), keepdims=True) / count
     inside = values[valid]
     mean, scale = (float(inside.mean()), float(inside.std())) if inside.size else (0.0, 1.0)
     scale = scale if scale > 1e-2 else 1.0  # an even image has no scale
@@ -92,17 +93,6 @@ def observe(frames: Sequence[TrackedFrame], settings: RegistrationSettings) -> B
         centre_world_mm=centre,
         mean=mean,
         scale=scale,
-    )
-
-
-def thinned(window: BeamWindow, max_samples: int) -> BeamWindow:
-    """Return every k-th frame of a window, with the smallest k that leaves `max_samples`."""
-    step = max(1, ceil(window.values.numel() / max_samples))
-    return replace(
-        window,
-        points_world_mm=window.points_world_mm[::step].contiguous(),
-        values=window.values[::step].contiguous(),
-        valid=window.valid[::step].contiguous(),
     )
 
 

@@ -14,17 +14,19 @@ from us_recon.geometry.rigid import (
 )
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.volume import Volume
-from us_recon.registration.channels import make_channels
+from us_recon.registration.channels import make_channels, make_coarse_channels
+from us_recon.registration.confidence import covariance
 from us_recon.registration.expected import expected_image
 from us_recon.registration.gate import Evidence, doubts, missing_before, score_threshold
 from us_recon.registration.keyframes import KeyframeWindow
-from us_recon.registration.observation import BeamWindow, observe, thinned
-from us_recon.registration.search import mirrored_images, search
+from us_recon.registration.objective import make_objective
+from us_recon.registration.observation import BeamWindow, observe
+from us_recon.registration.search import GlobalSearch, make_levels, mirrored
 from us_recon.registration.settings import RegistrationSettings
-from us_recon.registration.similarity import make_lc2
 from us_recon.registration.solver import Refinement, refine
 
 _UNKNOWN = float("nan")
+_CHANCE_STEPS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,7 @@ class RegistrationUpdate:
         T_world_mri_initial: The guess that was given.
         centre_world_mm: Middle of the images, where the correction is measured.
         trusted: Whether the pose passed every gate.
+        confidence: Probability that the pose is within 3 mm of the truth; 0 if unknown.
         message: For a person: how good it is, or what is missing.
         score: Explained share of the images' variance; NaN if nothing could be tried.
         chance_score: What the images reach mirrored; NaN if unknown.
@@ -48,6 +51,7 @@ class RegistrationUpdate:
         iterations: Steps of the last refinement.
         converged: Whether it ended because steps became small.
         curvature: Gauss-Newton matrix of ``1 - score`` for a twist (mm, rad) about the centre.
+        covariance: Covariance of that twist, on the MRI's axes; NaN if unknown.
         frames: Frames that took part.
     """
 
@@ -56,6 +60,7 @@ class RegistrationUpdate:
     T_world_mri_initial: Float64[np.ndarray, "4 4"]
     centre_world_mm: Float64[np.ndarray, "3"]
     trusted: bool
+    confidence: float
     message: str
     score: float
     chance_score: float
@@ -67,15 +72,27 @@ class RegistrationUpdate:
     iterations: int
     converged: bool
     curvature: Float64[np.ndarray, "6 6"]
+    covariance: Float64[np.ndarray, "6 6"]
     frames: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Attempt:
+    """A search under way: its frames, and the search with their images as they are and mirrored."""
+
+    window: BeamWindow
+    stamp_ns: int
+    search: GlobalSearch
+    chance: GlobalSearch
 
 
 class MriRegistration:
     """Register one MRI to a stream of tracked frames.
 
     Work is counted in frames and steps, never in time: the same frames and steps give the same
-    result, live or replayed. An attempt searches around the initial guess; once a result is
-    trusted, further steps refine it, and one that goes bad is withdrawn.
+    result, live or replayed. An attempt searches around the initial guess, in one step or in many
+    (`poses_per_step`); once a result is trusted, further steps refine it, and one that goes bad is
+    withdrawn.
     """
 
     def __init__(self, volume: Volume, settings: RegistrationSettings | None = None) -> None:
@@ -90,6 +107,7 @@ class MriRegistration:
         """
         self.settings = settings or RegistrationSettings()
         self.channels = make_channels(volume, self.settings)
+        self._coarse_channels = make_coarse_channels(volume, self.settings)
         self.window = KeyframeWindow(
             self.settings.window_frames,
             self.settings.keyframe_distance_mm,
@@ -99,6 +117,7 @@ class MriRegistration:
         """The pose trusted last, else the initial guess; None where neither is known."""
         self._initial: Float64[np.ndarray, "4 4"] | None = None
         self._update: RegistrationUpdate | None = None
+        self._attempt: _Attempt | None = None
         self._mirrored: Refinement | None = None
         self._gap = _UNKNOWN
         self._new_keyframes = 0
@@ -114,7 +133,7 @@ class MriRegistration:
                 f"initial T_world_mri is {T_world_mri.tolist()}; expected a rigid transform"
             )
         self._initial = self.T_world_mri = T_world_mri
-        self._update = None
+        self._update = self._attempt = None
         self._new_keyframes = len(self.window.frames)
 
     def add_frame(self, frame: TrackedFrame) -> bool:
@@ -123,32 +142,37 @@ class MriRegistration:
         self._new_keyframes += new
         return new
 
+    @property
+    def searching(self) -> bool:
+        """Whether a search is under way that further steps go on with."""
+        return self._attempt is not None
+
     def step(self) -> RegistrationUpdate | None:
-        """Attempt, or follow up, a registration on the frames so far.
+        """Attempt, go on with, or follow up, a registration on the frames so far.
 
         Returns:
-            The result; the previous one where nothing new has been seen since; None where there
-            is no initial guess or there are too few frames.
+            The result; the previous one where nothing new has been seen since, or where a search
+            is under way; None where there is no initial guess or there are too few frames.
         """
         if self.T_world_mri is None or len(self.window.frames) < self.settings.min_frames:
             return None
         following = self._update is not None and self._update.trusted
-        if (
-            following
-            or self._update is None
-            or self._new_keyframes >= self.settings.retry_keyframes
-        ):
-            window = observe(self.window.frames, self.settings)
-            missing = missing_before(window, self.settings)
-            attempt = self._follow if following else self._attempt
-            self._update = (
-                self._blank(window, "; ".join(missing))
-                if missing
-                else attempt(self.T_world_mri, window)
-            )
+        due = self._update is None or self._new_keyframes >= self.settings.retry_keyframes
+        if self._attempt is None and (following or due):
             self._new_keyframes = 0
-            if self._update.trusted:
-                self.T_world_mri = self._update.T_world_mri
+            window, stamp_ns = observe(self.window.frames, self.settings), self._newest_ns()
+            missing = missing_before(window, self.settings)
+            if missing:
+                self._update = self._blank(window, stamp_ns, "; ".join(missing))
+            elif following:
+                self._update = self._followed(self.T_world_mri, window, stamp_ns)
+            else:
+                self._attempt = self._begun(self.T_world_mri, window, stamp_ns)
+        if self._attempt is not None and self._advanced(self._attempt):
+            self._update = self._concluded(self._attempt, self.T_world_mri)
+            self._attempt = None
+        if self._update is not None and self._update.trusted:
+            self.T_world_mri = self._update.T_world_mri
         return self._update
 
     def expected_image(
@@ -158,23 +182,45 @@ class MriRegistration:
         image, _ = expected_image(frame, self.channels, T_world_mri, self.settings)
         return image
 
-    def _attempt(
-        self, T_world_mri: Float64[np.ndarray, "4 4"], window: BeamWindow
-    ) -> RegistrationUpdate:
-        part = thinned(window, self.settings.search_samples)
-        found = search(make_lc2(part, self.channels, self.settings), invert_rigid(T_world_mri))
-        self._mirrored, self._gap = found.mirrored, found.gap
-        T_found = invert_rigid(found.best.T_mri_world)
-        return self._judged(T_found, T_world_mri, window)
+    def _begun(
+        self, T_world_mri: Float64[np.ndarray, "4 4"], window: BeamWindow, stamp_ns: int
+    ) -> _Attempt:
+        coarse = observe(self.window.frames, self.settings.coarse())
+        T_mri_world, settings = invert_rigid(T_world_mri), self.settings
+        channels = (self.channels, self._coarse_channels)
+        levels = make_levels(window, coarse, *channels, settings)
+        chance = make_levels(mirrored(window), mirrored(coarse), *channels, settings)
+        chance_count = min(settings.mirrored_count, settings.start_count)
+        return _Attempt(
+            window,
+            stamp_ns,
+            GlobalSearch(levels, T_mri_world, settings),
+            GlobalSearch(chance, T_mri_world, settings, first_only=chance_count),
+        )
 
-    def _follow(
-        self, T_world_mri: Float64[np.ndarray, "4 4"], window: BeamWindow
+    def _advanced(self, attempt: _Attempt) -> bool:
+        """Do a step's work on a search; return whether it is done."""
+        poses = self.settings.poses_per_step or None
+        if not attempt.search.done:
+            attempt.search.advance(poses)
+            if poses is not None:
+                return False
+        return attempt.chance.advance(poses)
+
+    def _concluded(
+        self, attempt: _Attempt, T_before: Float64[np.ndarray, "4 4"]
+    ) -> RegistrationUpdate:
+        self._mirrored, self._gap = attempt.chance.best, attempt.search.gap
+        T_found = invert_rigid(attempt.search.best.T_mri_world)
+        return self._judged(T_found, T_before, attempt.window, attempt.stamp_ns)
+
+    def _followed(
+        self, T_world_mri: Float64[np.ndarray, "4 4"], window: BeamWindow, stamp_ns: int
     ) -> RegistrationUpdate:
         if self._mirrored is not None:  # chance is followed too: it changes with the images
-            mirrored = mirrored_images(make_lc2(window, self.channels, self.settings))
-            start = self._mirrored.T_mri_world
-            self._mirrored = refine(mirrored, start, self.settings.search_iterations)
-        followed = self._judged(T_world_mri, T_world_mri, window)
+            chance = make_objective(mirrored(window), self.channels, self.settings)
+            self._mirrored = refine(chance, self._mirrored.T_mri_world, _CHANCE_STEPS)
+        followed = self._judged(T_world_mri, T_world_mri, window, stamp_ns)
         if followed.trusted:
             return followed
         return replace(followed, message=f"withdrawn: {followed.message}")
@@ -184,20 +230,21 @@ class MriRegistration:
         T_start: Float64[np.ndarray, "4 4"],
         T_before: Float64[np.ndarray, "4 4"],
         window: BeamWindow,
+        stamp_ns: int,
     ) -> RegistrationUpdate:
         """Refine on the whole window and weigh the result against where the attempt began."""
-        similarity = make_lc2(window, self.channels, self.settings)
-        refined = refine(similarity, invert_rigid(T_start), self.settings.max_iterations)
+        objective = make_objective(window, self.channels, self.settings)
+        refined = refine(objective, invert_rigid(T_start), self.settings.max_iterations)
         T_world_mri = invert_rigid(refined.T_mri_world)
         chance_score = self._mirrored.score if self._mirrored is not None else _UNKNOWN
         centre = window.centre_world_mm
         moved_mm, turned_deg = _difference(T_world_mri, T_before, centre)
+        spread = covariance(refined.curvature)
         evidence = Evidence(
             score=refined.score,
             chance_score=chance_score,
             gap=self._gap,
-            area_mm2=window.area_mm2,
-            coverage=similarity.coverage(refined.T_mri_world),
+            coverage=objective.coverage(refined.T_mri_world),
             moved_mm=moved_mm,
             turned_deg=turned_deg,
         )
@@ -205,14 +252,15 @@ class MriRegistration:
         assert self._initial is not None
         total_mm, total_deg = _difference(T_world_mri, self._initial, centre)
         success = (
-            f"registered, score {refined.score:.3f}, {total_mm:.1f} mm and {total_deg:.1f} deg "
-            "from the first guess"
+            f"registered, confidence {evidence.confidence:.3f}, score {refined.score:.3f}, "
+            f"{total_mm:.1f} mm and {total_deg:.1f} deg from the first guess"
         )
-        blank = self._blank(window, "; ".join(found) or success)
+        blank = self._blank(window, stamp_ns, "; ".join(found) or success)
         return replace(
             blank,
             T_world_mri=T_world_mri,
             trusted=not found,
+            confidence=evidence.confidence,
             score=refined.score,
             chance_score=chance_score,
             score_threshold=score_threshold(evidence, self.settings),
@@ -223,17 +271,22 @@ class MriRegistration:
             iterations=refined.iterations,
             converged=refined.converged,
             curvature=refined.curvature,
+            covariance=spread,
         )
 
-    def _blank(self, window: BeamWindow, message: str) -> RegistrationUpdate:
+    def _newest_ns(self) -> int:
+        return max(frame.stamp_ns for frame in self.window.frames)
+
+    def _blank(self, window: BeamWindow, stamp_ns: int, message: str) -> RegistrationUpdate:
         """Return an attempt that moved nothing and is not trusted."""
         assert self._initial is not None and self.T_world_mri is not None
         return RegistrationUpdate(
-            stamp_ns=max(frame.stamp_ns for frame in self.window.frames),
+            stamp_ns=stamp_ns,
             T_world_mri=self.T_world_mri,
             T_world_mri_initial=self._initial,
             centre_world_mm=window.centre_world_mm,
             trusted=False,
+            confidence=0.0,
             message=message,
             score=_UNKNOWN,
             chance_score=_UNKNOWN,
@@ -245,6 +298,7 @@ class MriRegistration:
             iterations=0,
             converged=False,
             curvature=np.zeros((6, 6)),
+            covariance=np.full((6, 6), _UNKNOWN),
             frames=len(window.values),
         )
 

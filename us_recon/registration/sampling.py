@@ -24,30 +24,11 @@ def interpolate(
         points: Points in any frame; where one is NaN, all is 0.
         T_index_points: Affine from that frame to voxel indices.
     """
-    return _run(data, points, T_index_points, with_slopes=False)[0]
-
-
-def interpolate_with_slopes(
-    data: Float32[np.ndarray, "i j k 3"],
-    points: Float32[np.ndarray, "n 3"],
-    T_index_points: Float64[np.ndarray, "4 4"],
-) -> tuple[Float32[np.ndarray, "3 n"], Float32[np.ndarray, "3 n 3"]]:
-    """Return the channels at points, as `interpolate` does, and their derivatives by index."""
-    return _run(data, points, T_index_points, with_slopes=True)
-
-
-def _run(
-    data: Float32[np.ndarray, "i j k 3"],
-    points: Float32[np.ndarray, "n 3"],
-    T_index_points: Float64[np.ndarray, "4 4"],
-    with_slopes: bool,
-) -> tuple[Float32[np.ndarray, "3 n"], Float32[np.ndarray, "3 _ 3"]]:
     values = np.empty((CHANNELS, len(points)), dtype=np.float32)
-    slopes = np.empty((CHANNELS, len(points) if with_slopes else 0, 3), dtype=np.float32)
     matrix = np.ascontiguousarray(T_index_points[:3], dtype=np.float32)
     flat = np.ascontiguousarray(data).reshape(-1)
-    _interpolate(flat, np.array(data.shape), np.ascontiguousarray(points), matrix, values, slopes)
-    return values, slopes
+    _interpolate(flat, np.array(data.shape), np.ascontiguousarray(points), matrix, values)
+    return values
 
 
 def _compiled(function: Any) -> Any:
@@ -59,7 +40,6 @@ def _compiled(function: Any) -> Any:
 @_compiled
 def _interpolate(
     data: Array, shape: NDArray[np.int64], points: Array, matrix: Array, values: Array,
-    slopes: Array,
 ) -> None:  # fmt: skip
     high_i, high_j, high_k = shape[0] - 1, shape[1] - 1, shape[2] - 1
     step_j = shape[2] * CHANNELS
@@ -74,9 +54,6 @@ def _interpolate(
         if not (near & (z > -one) & (z <= high_k + one)):  # also where a coordinate is NaN
             for c in range(CHANNELS):
                 values[c, n] = 0.0
-                if slopes.shape[1] > 0:
-                    for axis in range(3):
-                        slopes[c, n, axis] = 0.0
             continue
         i, j, k = int(x + one) - 1, int(y + one) - 1, int(z + one) - 1
         s, t, u = x - np.float32(i), y - np.float32(j), z - np.float32(k)
@@ -97,9 +74,3 @@ def _interpolate(
             e, f = w0 * c0 + w1 * c1, w0 * d0 + w1 * d1
             low, high = (v0 * a + v1 * b) * i0, (v0 * e + v1 * f) * i1
             values[c, n] = (one - s) * low + s * high
-            if slopes.shape[1] > 0:
-                slopes[c, n, 0] = high - low
-                slopes[c, n, 1] = (one - s) * i0 * (j1 * b - j0 * a) + s * i1 * (j1 * f - j0 * e)
-                before = v0 * (k1 * a1 - k0 * a0) + v1 * (k1 * b1 - k0 * b0)
-                behind = v0 * (k1 * c1 - k0 * c0) + v1 * (k1 * d1 - k0 * d0)
-                slopes[c, n, 2] = (one - s) * i0 * before + s * i1 * behind

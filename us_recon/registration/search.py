@@ -1,112 +1,278 @@
-"""Search of a region around an initial pose: many poses scored, the best ones refined."""
+"""Search of a region around an initial pose: many poses scored coarsely, the best ones refined.
 
+Poses are scored and refined first where the score is wide (large patches, much blur), but ranked
+only where it is sharp: the coarse order misleads. Rounds of further poses are added until one
+answer leads clearly or the budget is spent, which is counted in poses, never in time.
+"""
+
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float64
+from scipy.spatial.transform import Rotation
 from scipy.stats import qmc
 
 from us_recon.geometry.rigid import transform_points
+from us_recon.registration.channels import MriChannels
+from us_recon.registration.objective import Objective, make_objective
 from us_recon.registration.observation import BeamWindow
-from us_recon.registration.similarity import Lc2, make_lc2
-from us_recon.registration.solver import Refinement, refine, turn_about_centre
+from us_recon.registration.settings import RegistrationSettings
+from us_recon.registration.solver import Refinement, refine
+
+Item = TypeVar("Item")
 
 _SAME_MM = 1.0
+_CHUNK = 128
+_AT_ONCE = 8
+"""How many chunks of poses, or refinements, are handed to the threads at a time."""
+_COARSE_STEPS, _FIRST_STEPS, _SECOND_STEPS = 8, 4, 8
+_SECOND_PER_MODE = 3
+_LEAST_ELSEWHERE = 2
+_STEP_COST = 4
+"""What a step of a refinement costs, in scored poses."""
 
 
 @dataclass(frozen=True, eq=False)
-class SearchResult:
-    """The best pose of a search, and how far ahead of all others it is.
+class Levels:
+    """One window and one MRI, to be compared with growing care.
 
     Attributes:
-        best: The refined pose with the highest score.
-        gap: Lead in score over the best pose that places the images elsewhere; NaN if there
-            was none to compare with.
-        mirrored: The best pose of the same search with all images mirrored left to right: its
-            score is what chance reaches with these images and this MRI.
+        coarse: Few large, blurred patches.
+        thin: Few of the finest patches.
+        fine: All of the finest patches, overlapping.
+        corners_world_mm: Corners of the images, to tell poses apart.
     """
 
-    best: Refinement
-    gap: float
-    mirrored: Refinement
+    coarse: Objective
+    thin: Objective
+    fine: Objective
+    corners_world_mm: Float64[np.ndarray, "n 3"]
+
+    def apart_mm(self, T: Float64[np.ndarray, "4 4"], other: Float64[np.ndarray, "4 4"]) -> float:
+        """Return the mean distance between where two poses place the corners of the images."""
+        corners = self.corners_world_mm
+        moved = transform_points(T, corners) - transform_points(other, corners)
+        return float(np.linalg.norm(moved, axis=1).mean())
 
 
-def search(similarity: Lc2, T_mri_world: Float64[np.ndarray, "4 4"]) -> SearchResult:
-    """Score poses around an initial one, refine the best in two rounds, compare where they end.
-
-    Args:
-        similarity: Score as a function of the pose; its settings hold region and counts.
-        T_mri_world: Rigid initial pose; it is always among those refined.
-    """
-    best, gap = _best_and_gap(similarity, T_mri_world)
-    mirrored, _ = _best_and_gap(mirrored_images(similarity), T_mri_world)
-    return SearchResult(best, gap, mirrored)
-
-
-def _best_and_gap(
-    similarity: Lc2, T_mri_world: Float64[np.ndarray, "4 4"]
-) -> tuple[Refinement, float]:
-    settings = similarity.settings
-    twists = start_twists(
-        settings.start_count, settings.capture_mm, np.radians(settings.capture_deg)
+def make_levels(
+    window: BeamWindow,
+    coarse_window: BeamWindow,
+    channels: MriChannels,
+    coarse_channels: MriChannels,
+    settings: RegistrationSettings,
+) -> Levels:
+    """Prepare all levels; window and channels come with the settings, or with their coarse ones."""
+    corners = window.points_world_mm[:, [0, 0, -1, -1], [0, -1, 0, -1]].reshape(-1, 3)
+    return Levels(
+        coarse=make_objective(
+            coarse_window, coarse_channels, settings.coarse(), settings.coarse_patches
+        ),
+        thin=make_objective(window, channels, settings, settings.candidate_patches),
+        fine=make_objective(window, channels, settings),
+        corners_world_mm=corners.double().numpy(),
     )
-    starts = [turn_about_centre(similarity, T_mri_world, twist) for twist in twists]
-    scores = [similarity.score(start) for start in starts]
-    order = np.argsort(scores, kind="stable")[::-1][: settings.refine_count]
-    candidates = [T_mri_world, *(starts[index] for index in order)]
-    hopeful = [refine(similarity, T, settings.first_iterations) for T in candidates]
-    refined = [
-        refine(similarity, one.T_mri_world, settings.search_iterations)
-        for one in _best_modes(similarity, hopeful)
-    ]
-    best = max(refined, key=lambda refinement: refinement.score)
-    poses = list(zip(starts, scores, strict=True))
-    poses += [(one.T_mri_world, one.score) for one in hopeful + refined]
-    elsewhere = [
-        score
-        for T, score in poses
-        if displacement_mm(similarity.window, T, best.T_mri_world) > settings.mode_distance_mm
-    ]
-    return best, best.score - max(elsewhere, default=float("nan"))
 
 
-def _best_modes(similarity: Lc2, refined: list[Refinement]) -> list[Refinement]:
-    """Return the best of the poses that differ: those on their way to the same place count once."""
-    kept: list[Refinement] = []
-    for one in sorted(refined, key=lambda refinement: refinement.score, reverse=True):
-        if all(
-            displacement_mm(similarity.window, one.T_mri_world, other.T_mri_world) > _SAME_MM
-            for other in kept
-        ):
-            kept.append(one)
-    return kept[: similarity.settings.mode_count]
+def mirrored(window: BeamWindow) -> BeamWindow:
+    """Return the window with the beams of every image in reverse order."""
+    return replace(window, values=window.values.flip(1), valid=window.valid.flip(1))
 
 
-def mirrored_images(similarity: Lc2) -> Lc2:
-    """Return the similarity with the beams of every image in reverse order."""
-    window = similarity.window
-    mirrored = replace(window, values=window.values.flip(1), valid=window.valid.flip(1))
-    return make_lc2(mirrored, similarity.channels, similarity.settings)
+class GlobalSearch:
+    """A search that is advanced by a bounded amount of work at a time."""
+
+    def __init__(
+        self,
+        levels: Levels,
+        T_mri_world: Float64[np.ndarray, "4 4"],
+        settings: RegistrationSettings,
+        first_only: int | None = None,
+    ) -> None:
+        """Begin.
+
+        Args:
+            levels: What is climbed.
+            T_mri_world: Rigid initial pose; it is always among those refined.
+            settings: Region and counts.
+            first_only: Score this many poses in one round instead of what the settings ask.
+        """
+        self.modes: list[Refinement] = []
+        """The best different poses so far, best first; refined on the whole window."""
+        self.rounds = 0
+        """Rounds that are finished."""
+        self.done = False
+        self._runners_up: list[tuple[Float64[np.ndarray, "4 4"], float]] = []
+        self._levels, self._settings = levels, settings
+        self._start = T_mri_world
+        self._count = settings.start_count if first_only is None else first_only
+        self._share = self._count / max(settings.start_count, 1)
+        self._max_rounds = settings.max_rounds if first_only is None else 1
+        self._work = self._run()
+
+    @property
+    def best(self) -> Refinement:
+        """The pose with the highest score; there is one once the search is done."""
+        return self.modes[0]
+
+    @property
+    def gap(self) -> float:
+        """Lead in score over the best pose that places the images elsewhere; NaN if none."""
+        if self._count == 0:
+            return float("nan")
+        known = [(mode.T_mri_world, mode.score) for mode in self.modes[1:]]
+        elsewhere = [
+            score
+            for T, score in [*known, *self._runners_up]
+            if self._is_elsewhere(T, self.best.T_mri_world)
+        ]
+        return self.best.score - max(elsewhere, default=float("nan"))
+
+    def advance(self, poses: int | None = None) -> bool:
+        """Do work worth about this many scored poses, all of it if None; return whether done."""
+        spent = 0
+        while not self.done and (poses is None or spent < poses):
+            cost = next(self._work, None)
+            self.done = cost is None
+            spent += cost or 0
+        return self.done
+
+    def _run(self) -> Iterator[int]:
+        """Search; yield what was spent since the last time."""
+        with ThreadPoolExecutor(self._settings.threads) as pool:
+            for number in range(self._max_rounds if self._count else 1):
+                yield from self._round(number, pool)
+                if self.gap >= self._settings.search_gap:
+                    break
+
+    def _round(self, number: int, pool: ThreadPoolExecutor) -> Iterator[int]:
+        levels, settings = self._levels, self._settings
+        starts = self._starts(number)
+        scores = yield from _scored(pool, levels.coarse, starts)
+        order = np.argsort(-scores, kind="stable")[: self._scaled(settings.refine_count)]
+        poses = [starts[index] for index in order]
+        also = [self._start] if number == 0 else []
+        hopeful = yield from _refined(pool, levels.coarse, [*also, *poses], _COARSE_STEPS)
+        hopeful.sort(key=lambda one: -one.score)
+        found = self._different(hopeful, self._scaled(settings.candidate_count))
+        found = yield from _refined(pool, levels.thin, [*_poses(found), *also], _FIRST_STEPS)
+        found = self._modes(found, _SECOND_PER_MODE * settings.mode_count)
+        found = yield from _refined(pool, levels.thin, _poses(found), _SECOND_STEPS)
+        found = self._modes(found, settings.mode_count)
+        # To the end: a pose on its way home would pass for another answer.
+        found = yield from _refined(pool, levels.fine, _poses(found), settings.max_iterations)
+        self.modes = self._modes([*self.modes, *found], settings.mode_count)
+        self._keep_runners_up(_poses(hopeful))
+        self._keep_runners_up(poses)
+        self.rounds = number + 1
+
+    def _scaled(self, count: int) -> int:
+        return max(1, round(self._share * count))
+
+    def _starts(self, number: int) -> Float64[np.ndarray, "n 4 4"]:
+        settings = self._settings
+        reach_rad = np.radians(settings.capture_deg)
+        twists = start_twists(self._count, settings.capture_mm, reach_rad, number)
+        return moved_about(self._levels.coarse.centre_world_mm, self._start, twists)
+
+    def _modes(self, found: Sequence[Refinement], count: int) -> list[Refinement]:
+        """Return the best that differ, and with them the best that lie elsewhere."""
+        nearest = self._different(found, count)
+        elsewhere = self._different(
+            [one for one in found if self._is_elsewhere(one.T_mri_world, nearest[0].T_mri_world)],
+            _LEAST_ELSEWHERE,
+        )
+        return [*nearest, *(one for one in elsewhere if one not in nearest)]
+
+    def _is_elsewhere(
+        self, T: Float64[np.ndarray, "4 4"], other: Float64[np.ndarray, "4 4"]
+    ) -> bool:
+        return self._levels.apart_mm(T, other) > self._settings.mode_distance_mm
+
+    def _keep_runners_up(self, poses: Sequence[Float64[np.ndarray, "4 4"]]) -> None:
+        """Score the first few poses that lie elsewhere: refined ones may all have come home."""
+        best = self.best.T_mri_world
+        few = [T for T in poses if self._is_elsewhere(T, best)][:_LEAST_ELSEWHERE]
+        self._runners_up += zip(few, self._levels.fine.scores(few).tolist(), strict=True)
+
+    def _different(self, found: Sequence[Refinement], count: int) -> list[Refinement]:
+        """Return the best that differ: those on their way to the same place count once."""
+        kept: list[Refinement] = []
+        for one in sorted(found, key=lambda refinement: -refinement.score):
+            if all(
+                self._levels.apart_mm(one.T_mri_world, other.T_mri_world) > _SAME_MM
+                for other in kept
+            ):
+                kept.append(one)
+            if len(kept) == count:
+                break
+        return kept
 
 
-def start_twists(count: int, reach_mm: float, reach_rad: float) -> Float64[np.ndarray, "count 6"]:
-    """Return evenly spread twists: translations and rotations in balls, by a Sobol sequence."""
+def _scored(
+    pool: ThreadPoolExecutor, objective: Objective, poses: Float64[np.ndarray, "n 4 4"]
+) -> Generator[int, None, Float64[np.ndarray, " n"]]:
+    """Score poses; yield the cost of each few, return the scores."""
+    chunks = [poses[first : first + _CHUNK] for first in range(0, len(poses), _CHUNK)]
+    found: list[Float64[np.ndarray, " m"]] = []
+    for few in batched(chunks, _AT_ONCE):
+        found += pool.map(objective.scores, few)
+        yield sum(map(len, few))
+    return np.concatenate(found) if found else np.zeros(0)
+
+
+def _refined(
+    pool: ThreadPoolExecutor,
+    objective: Objective,
+    poses: Sequence[Float64[np.ndarray, "4 4"]],
+    steps: int,
+) -> Generator[int, None, list[Refinement]]:
+    """Refine poses; yield the cost of each few, return where they ended."""
+    found: list[Refinement] = []
+    for few in batched(poses, _AT_ONCE):
+        found += pool.map(lambda T: refine(objective, T, steps), few)
+        yield _STEP_COST * sum(max(one.iterations, 1) for one in found[-len(few) :])
+    return found
+
+
+def batched(items: Sequence[Item], count: int) -> Iterator[Sequence[Item]]:
+    """Yield so many items at a time; the last few may be less."""
+    for first in range(0, len(items), count):
+        yield items[first : first + count]
+
+
+def _poses(found: Sequence[Refinement]) -> list[Float64[np.ndarray, "4 4"]]:
+    return [one.T_mri_world for one in found]
+
+
+def start_twists(
+    count: int, reach_mm: float, reach_rad: float, block: int = 0
+) -> Float64[np.ndarray, "count 6"]:
+    """Return evenly spread translations (mm) and rotation vectors (rad) in balls.
+
+    They follow a Sobol sequence; block n has the n-th so many of them.
+    """
     if count == 0:
         return np.zeros((0, 6))
+    wanted = count * (block + 1)
     # Both balls fill (pi / 6)^2 = 27 % of the cube.
-    unit = 2.0 * qmc.Sobol(6, scramble=False).random_base2(int(np.ceil(np.log2(count / 0.2)))) - 1.0
+    powers = int(np.ceil(np.log2(wanted / 0.2)))
+    unit = 2.0 * qmc.Sobol(6, scramble=False).random_base2(powers) - 1.0
     inside = (np.linalg.norm(unit[:, :3], axis=1) <= 1) & (np.linalg.norm(unit[:, 3:], axis=1) <= 1)
-    return unit[inside][:count] * np.repeat([reach_mm, reach_rad], 3)
+    return unit[inside][count * block : wanted] * np.repeat([reach_mm, reach_rad], 3)
 
 
-def displacement_mm(
-    window: BeamWindow, T: Float64[np.ndarray, "4 4"], other: Float64[np.ndarray, "4 4"]
-) -> float:
-    """Return the mean distance between where two poses place the corners of the images."""
-    points = window.points_world_mm
-    corners = points[:, [0, 0, -1, -1], [0, -1, 0, -1]].reshape(-1, 3).double().numpy()
-    return float(
-        np.linalg.norm(
-            transform_points(T, corners) - transform_points(other, corners), axis=1
-        ).mean()
-    )
+def moved_about(
+    centre_world_mm: Float64[np.ndarray, "3"],
+    T_mri_world: Float64[np.ndarray, "4 4"],
+    twists: Float64[np.ndarray, "n 6"],
+) -> Float64[np.ndarray, "n 4 4"]:
+    """Return poses turned about the images' centre and then shifted, on MRI axes."""
+    centre = transform_points(T_mri_world, centre_world_mm)
+    moves = np.tile(np.eye(4), (len(twists), 1, 1))
+    moves[:, :3, :3] = Rotation.from_rotvec(twists[:, 3:]).as_matrix().reshape(-1, 3, 3)
+    moves[:, :3, 3] = centre + twists[:, :3] - moves[:, :3, :3] @ centre
+    return np.asarray(moves @ T_mri_world)

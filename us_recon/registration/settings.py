@@ -1,6 +1,6 @@
 """Settings of the MRI registration."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from us_recon.settings import setting
 
@@ -23,7 +23,7 @@ class RegistrationSettings:
         minimum=1, maximum=21,
     )  # fmt: skip
     ridge: float = setting(
-        0.3, "Damping of the local fits, relative to the MRI's median local variance.",
+        0.1, "Damping of the local fits, relative to the MRI's median local variance.",
         minimum=0.0, maximum=10.0,
     )  # fmt: skip
     empty_level: float = setting(
@@ -34,10 +34,10 @@ class RegistrationSettings:
         2.0, "Depth below the array face that is ignored.", unit="mm", minimum=0.0
     )
     remove_depth_mean: bool = setting(
-        False, "Subtract the mean across beams at each depth (time-gain compensation)."
+        True, "Subtract the images' mean brightness at each depth (time-gain compensation)."
     )
     window_frames: int = setting(
-        12, "Frames that are registered together, chosen for different poses.",
+        24, "Frames that are registered together, chosen for different poses.",
         minimum=1, maximum=200,
     )  # fmt: skip
     min_frames: int = setting(
@@ -53,31 +53,67 @@ class RegistrationSettings:
     retry_keyframes: int = setting(
         4, "New frames after which an attempt that failed is repeated.", minimum=1, maximum=200
     )
+    outside_share: float = setting(
+        0.1, "Share of its variance that counts as explained where an image lies outside the MRI.",
+        minimum=0.0, maximum=1.0,
+    )  # fmt: skip
     capture_mm: float = setting(
-        6.0, "Translation from the initial guess that is searched.", unit="mm", minimum=0.0
+        31.0, "Translation from the initial guess that is searched.", unit="mm", minimum=0.0
     )
     capture_deg: float = setting(
-        6.0, "Rotation from the initial guess that is searched.", unit="deg",
+        21.0, "Rotation from the initial guess that is searched.", unit="deg",
         minimum=0.0, maximum=180.0,
     )  # fmt: skip
+    coarse_grid_mm: float = setting(
+        1.5, "Spacing at which the poses of a search are first scored and refined.", unit="mm",
+        minimum=0.2, maximum=10.0,
+    )  # fmt: skip
+    coarse_blur_mm: float = setting(
+        1.5, "Standard deviation of the blur there.", unit="mm", minimum=0.0, maximum=10.0
+    )
+    coarse_patch_samples: int = setting(
+        6, "Edge of a patch there, in samples of that grid.", minimum=3, maximum=21
+    )
+    coarse_patches: int = setting(
+        120, "Patches by which poses are scored there.", minimum=10, maximum=100_000
+    )
     start_count: int = setting(
-        128, "Poses that are scored in the search; 0 refines the initial guess alone.",
-        minimum=0, maximum=100_000,
+        4096, "Poses that are scored in each round of a search; 0 refines the initial guess alone.",
+        minimum=0, maximum=1_000_000,
+    )  # fmt: skip
+    max_rounds: int = setting(
+        2, "Rounds of a search, each of further poses, after which it ends without a clear lead.",
+        minimum=1, maximum=1000,
+    )  # fmt: skip
+    search_gap: float = setting(
+        0.03, "Lead in score over any other answer at which a search ends early.",
+        minimum=0.0, maximum=1.0,
     )  # fmt: skip
     refine_count: int = setting(
-        12, "Best poses of the search that are refined a little.", minimum=1, maximum=1000
+        150, "Best poses of a round that are refined coarsely.", minimum=1, maximum=10_000
     )
-    first_iterations: int = setting(3, "Steps of these first refinements.", minimum=1, maximum=1000)
-    mode_count: int = setting(
-        4, "Best different poses after them that are refined further.", minimum=1, maximum=1000
-    )
-    search_samples: int = setting(
-        30_000, "Samples of the window that the search uses; the result is refined on all.",
-        minimum=1000, maximum=10_000_000,
+    candidate_count: int = setting(
+        60, "Best different poses after that which are refined finely and ranked there.",
+        minimum=1, maximum=10_000,
     )  # fmt: skip
-    search_iterations: int = setting(
-        8, "Steps of these further refinements.", minimum=1, maximum=1000
+    candidate_patches: int = setting(
+        400, "Patches by which these are ranked.", minimum=10, maximum=100_000
     )
+    mode_count: int = setting(
+        5, "Best different poses after that which are compared on the whole window.",
+        minimum=1, maximum=1000,
+    )  # fmt: skip
+    mirrored_count: int = setting(
+        1024, "Poses that are scored with the images mirrored, to learn what chance reaches.",
+        minimum=0, maximum=1_000_000,
+    )  # fmt: skip
+    threads: int = setting(
+        2, "Threads of a search; the result does not depend on it.", minimum=1, maximum=256
+    )
+    poses_per_step: int = setting(
+        0, "Work of a search in one step, in scored poses; 0 does all of it in one step.",
+        minimum=0, maximum=100_000_000,
+    )  # fmt: skip
     max_iterations: int = setting(
         25, "Steps of the last refinement and of tracking.", minimum=1, maximum=1000
     )
@@ -92,14 +128,9 @@ class RegistrationSettings:
         0.1, "Least explained share of the images' variance that is trusted.",
         minimum=0.0, maximum=1.0,
     )  # fmt: skip
-    min_margin: float = setting(
-        0.03, "Least lead in score over chance, which is what the images reach mirrored.",
-        minimum=0.0, maximum=1.0,
-    )  # fmt: skip
-    min_gap: float = setting(
-        0.01, "Least lead in score over any other answer that is trusted.",
-        minimum=0.0, maximum=1.0,
-    )  # fmt: skip
+    min_confidence: float = setting(
+        0.9, "Least probability of being within 3 mm that is trusted.", minimum=0.0, maximum=1.0
+    )
     min_coverage: float = setting(
         0.5, "Least share of the image samples that must lie inside the MRI.",
         minimum=0.0, maximum=1.0,
@@ -111,3 +142,13 @@ class RegistrationSettings:
         5.0, "Least distance across the image planes that the frames must span.",
         unit="mm", minimum=0.0,
     )  # fmt: skip
+
+    def coarse(self) -> "RegistrationSettings":
+        """Return the settings of the level at which a search begins."""
+        return replace(
+            self,
+            grid_mm=self.coarse_grid_mm,
+            blur_mm=self.coarse_blur_mm,
+            patch_samples=self.coarse_patch_samples,
+            patch_stride=self.coarse_patch_samples,
+        )

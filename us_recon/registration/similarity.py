@@ -6,7 +6,8 @@ patches' variance; the fit is the image to expect there. Wein, Brunke, Khamene, 
 Med. Image Anal. 12 (2008) 577; Fuerst, Wein, Mueller, Navab, Med. Image Anal. 18 (2014) 1312.
 
 Patches are fitted through their moments, which are box filters over the grid, so that overlapping
-patches cost no more than their number.
+patches cost no more than their number. This is the readable form, for one pose and with gradients;
+`objective` is its compiled twin.
 """
 
 from dataclasses import dataclass
@@ -17,13 +18,10 @@ import torch.nn.functional as F
 from jaxtyping import Float32, Float64
 from torch import Tensor
 
-from us_recon.registration.channels import GRADIENT, INSIDE, INTENSITY, MriChannels
+from us_recon.registration.channels import GRADIENT, INTENSITY, MriChannels
 from us_recon.registration.observation import BeamWindow
+from us_recon.registration.patches import LEAST_FILLING
 from us_recon.registration.settings import RegistrationSettings
-
-_LEAST_FILLING = 0.5
-"""Patches with less than this share of usable samples do not count; from there to a full patch
-the weight rises linearly, so that no patch appears or vanishes at once."""
 
 TINY = 1e-6
 """Keeps the fit defined in patches where the MRI is constant."""
@@ -37,23 +35,15 @@ class PatchFit:
         alpha: Coefficient of the MRI's intensity in each patch.
         beta: Coefficient of the gradient magnitude.
         gamma: Constant.
-        variance: Variance of the measured brightness.
-        explained: Part of that variance that the fit explains.
+        explained: Part of the brightness's variance that the fit explains.
         weight: Weight of the patch in the score; 0 where too few samples can be used.
     """
 
     alpha: Float32[Tensor, "frames rows columns"]
     beta: Float32[Tensor, "frames rows columns"]
     gamma: Float32[Tensor, "frames rows columns"]
-    variance: Float32[Tensor, "frames rows columns"]
     explained: Float32[Tensor, "frames rows columns"]
     weight: Float32[Tensor, "frames rows columns"]
-
-    @property
-    def score(self) -> Float32[Tensor, ""]:
-        """Explained share of the weighted variance, 0 to 1; 0 where no patch counts."""
-        total = (self.weight * self.variance).sum()
-        return (self.weight * self.explained).sum() / total.clamp(min=1e-9)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,29 +55,33 @@ class Lc2:
         channels: The MRI side.
         patch_weight: Weight of each patch before the MRI's border is known,
             ``1 / (variance + median variance)``: bright reflectors do not outvote the rest.
+        patch_variance: Variance of the measured brightness in each patch.
+        total: Weighted variance of all patches, as far as the images fill them.
         settings: Patch size and stride.
     """
 
     window: BeamWindow
     channels: MriChannels
     patch_weight: Float32[Tensor, "frames rows columns"]
+    patch_variance: Float32[Tensor, "frames rows columns"]
+    total: Float32[Tensor, ""]
     settings: RegistrationSettings
 
     def __call__(self, T_mri_world: Float32[Tensor, "4 4"]) -> Float32[Tensor, ""]:
         """Return the score of a pose, 0 to 1. Gradients flow to the pose."""
-        return self.fit(self.channels.sample(self.points_world_mm, T_mri_world)).score
+        return self._share(self.fit(self.channels.sample(self.points_world_mm, T_mri_world)))
 
     def score(self, T_mri_world: Float64[np.ndarray, "4 4"]) -> float:
         """Return the score of a pose without gradients."""
         with torch.no_grad():
             sampled = self.channels.sample_fast(self.points_world_mm, T_mri_world)
-            return self.fit(sampled).score.item()
+            return self._share(self.fit(sampled)).item()
 
-    def coverage(self, T_mri_world: Float64[np.ndarray, "4 4"]) -> float:
-        """Return the share of the valid samples that lie inside the MRI, 0 to 1."""
-        inside = self.channels.sample_fast(self.points_world_mm, T_mri_world)[INSIDE]
-        valid = self.window.valid.flatten()
-        return float((inside * valid).sum() / valid.sum().clamp(min=1.0))
+    def _share(self, fit: PatchFit) -> Float32[Tensor, ""]:
+        """Return the explained share of the variance, 0 to 1; see `Objective`."""
+        outside = self.total - (fit.weight * self.patch_variance).sum()
+        explained = (fit.weight * fit.explained).sum()
+        return (explained + self.settings.outside_share * outside) / self.total.clamp(min=1e-9)
 
     @property
     def points_world_mm(self) -> Float32[Tensor, "n 3"]:
@@ -99,10 +93,10 @@ class Lc2:
         window = self.window
         m, g, inside = sampled.reshape(3, *window.values.shape)
         u, w = window.values, window.valid * inside
-        moments = self.pool(torch.stack([w, w * u, w * m, w * g, w * u * u, w * m * m,
+        moments = self.pool(torch.stack([w, w * u, w * m, w * g, w * m * m,
                                          w * g * g, w * m * g, w * u * m, w * u * g]))  # fmt: skip
         filling = moments[0]
-        u, m, g, uu, mm, gg, mg, um, ug = moments[1:] / filling.clamp(min=0.02)
+        u, m, g, mm, gg, mg, um, ug = moments[1:] / filling.clamp(min=0.02)
         a = mm - m * m + self.channels.ridge[INTENSITY] + TINY
         b = gg - g * g + self.channels.ridge[GRADIENT] + TINY
         c, d, e = mg - m * g, um - u * m, ug - u * g
@@ -113,7 +107,6 @@ class Lc2:
             alpha=alpha,
             beta=beta,
             gamma=u - alpha * m - beta * g,
-            variance=uu - u * u,
             explained=alpha * d + beta * e,
             weight=self.patch_weight * _gate(filling),
         )
@@ -137,9 +130,11 @@ def make_lc2(window: BeamWindow, channels: MriChannels, settings: RegistrationSe
     filling, mean, square = _pool(torch.stack([w, w * u, w * u * u]), settings)
     mean, square = mean / filling.clamp(min=0.02), square / filling.clamp(min=0.02)
     variance = (square - mean * mean).clamp(min=0.0)
-    counted = variance[filling > _LEAST_FILLING]
+    counted = variance[filling > LEAST_FILLING]
     median = float(counted.median()) if len(counted) else 1.0
-    return Lc2(window, channels, 1.0 / (variance + max(median, TINY)), settings)
+    weight = 1.0 / (variance + max(median, TINY))
+    total = (_gate(filling) * weight * variance).sum()
+    return Lc2(window, channels, weight, variance, total, settings)
 
 
 def _pool(
@@ -152,4 +147,4 @@ def _pool(
 
 
 def _gate(filling: Float32[Tensor, "*n"]) -> Float32[Tensor, "*n"]:
-    return ((filling - _LEAST_FILLING) / (1.0 - _LEAST_FILLING)).clamp(0.0, 1.0)
+    return ((filling - LEAST_FILLING) / (1.0 - LEAST_FILLING)).clamp(0.0, 1.0)
