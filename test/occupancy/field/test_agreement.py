@@ -45,8 +45,8 @@ def test_a_detector_that_half_the_beams_contradict_is_worth_nothing(
     for _ in range(4):
         assert not agreement.contradicts(flat_surface(20.0), found)
     assert agreement.trust == 0.0
-    # Right on three quarters: (2 * 0.75 - 1) squared.
+    # Right on three quarters: 2 * 0.75 - 1 to the power of four.
     better = Agreement()
     for _ in range(4):
         better.contradicts(flat_surface(20.0), flat_surface(depths((60, 20.0), (20, 30.0))))
-    assert better.weighted(found).confidence[0] == pytest.approx(0.25)
+    assert better.weighted(found).confidence[0] == pytest.approx(0.0625)

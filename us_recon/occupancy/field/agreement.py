@@ -11,6 +11,7 @@ _FEWEST_BEAMS = 8
 _FEWEST_LABELS = 4
 _TYPICAL_PERCENT = 75  # of the labels' shares: up to half of the labels may be wrong
 _CONTRADICTS = 0.5  # of the typical share
+_STRICT = 4
 
 
 class Agreement:
@@ -31,8 +32,10 @@ class Agreement:
         """What a surface from the detector is worth, 0 to 1; 1 where no label says otherwise."""
         if len(self.shares) < _FEWEST_LABELS:
             return 1.0
-        # A detector that is right on half of the beams is worth nothing.
-        return max(0.0, 2.0 * self._typical - 1.0) ** 2
+        kept = [share for share in self.shares if share >= _CONTRADICTS * self._typical]
+        # A detector that is right on half of the beams is worth nothing, and one that is right on
+        # most of them is wrong in the same places again and again.
+        return max(0.0, 2.0 * float(np.mean(kept)) - 1.0) ** _STRICT
 
     def contradicts(self, label: BeamSurface, found: BeamSurface) -> bool:
         """Take one labelled frame in and return whether its label is not to be used."""

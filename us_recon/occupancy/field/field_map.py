@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.occupancy.block_grid import BLOCK, BlockGrid, GridArrays
@@ -31,6 +31,7 @@ from us_recon.occupancy.voxels import LogOddsMap
 _BOUND = 6.0  # log-odds at which the field is certain
 _FIRST_FRAMES, _FIRST_STEPS = 10, 16  # a network that has seen nothing needs some steps first
 _POINTS_AT_ONCE = 1 << 16
+_CLEARLY_EMPTY = -2.0  # log-odds 2 mm from which no surface is expected
 
 Blocks = Int64[np.ndarray, "n 3"]
 Voxels = Float32[np.ndarray, "n 8 8 8"]
@@ -105,20 +106,25 @@ class FieldMap:
             if learnt is not None:
                 self.seen.update(self.fit, self.replay, learnt.picks, learnt.transmission)
 
-    def extract_mesh(self, spacing_mm: float | None = None) -> Mesh:
+    def extract_mesh(self, spacing_mm: float | None = None, complete: bool = True) -> Mesh:
         """Return the surface where it was seen.
 
         Args:
             spacing_mm: Edge of a voxel; that of the partner's unless told.
+            complete: Look anew how far every frame sees; otherwise beams see as far as they did
+                when a step last looked at them, which is faster.
         """
         if self.replay is None or self.fit.clutter is None:
             return Mesh.empty()
         spacing_mm = spacing_mm or self.grid.spacing_mm
-        counts = self.seen.fresh(self.fit, self.replay)
+        counts = self.seen.fresh(self.fit, self.replay) if complete else self.seen.counts
         blocks = self._seen_blocks(counts, spacing_mm)
         if len(blocks) == 0:
             return Mesh.empty()
         partner = _Partner(self.grid)
+        blocks = blocks[self._may_hold_surface(blocks, spacing_mm, partner)]
+        if len(blocks) == 0:
+            return Mesh.empty()
         parts = [
             self._voxels(part, spacing_mm, counts, partner)
             for part in np.array_split(blocks, len(blocks) * VERTICES // _POINTS_AT_ONCE + 1)
@@ -164,6 +170,23 @@ class FieldMap:
         known &= (log_odds > 0) | (empty_views >= self.settings.min_views)
         shape = (len(blocks), BLOCK, BLOCK, BLOCK)
         return -log_odds.reshape(shape), np.where(known, views, 0).reshape(shape)
+
+    def _may_hold_surface(
+        self, blocks: Blocks, spacing_mm: float, partner: "_Partner"
+    ) -> Bool[np.ndarray, " n"]:
+        """Return the blocks in which every second voxel does not already say: empty throughout."""
+        inner = np.stack(np.meshgrid(*3 * [np.arange(0, BLOCK + 1, 2)], indexing="ij"), axis=-1)
+        inner = inner.reshape(-1, 3)
+        found = np.zeros(len(blocks), bool)
+        at_once = _POINTS_AT_ONCE // len(inner)
+        for first in range(0, len(blocks), at_once):
+            part = slice(first, first + at_once)
+            voxels = (BLOCK * blocks[part])[:, None] + inner
+            points = (voxels.reshape(-1, 3) * spacing_mm).astype(np.float32)
+            log_odds = np.clip(self.fit.log_odds(points), -_BOUND, _BOUND)
+            log_odds += np.float32(self.settings.voxel_weight) * partner.log_odds(points)
+            found[part] = (log_odds.reshape(-1, len(inner)) > _CLEARLY_EMPTY).any(axis=1)
+        return found
 
     def _seen_blocks(self, counts: Counts, spacing_mm: float) -> Blocks:
         """Return the blocks of voxels in which something was seen."""

@@ -9,7 +9,7 @@ from us_recon.occupancy.field.interpolation import vertex_number
 from us_recon.occupancy.field.lattice import FeatureLattice
 from us_recon.occupancy.field.replay import BeamPicks, Replay
 
-_REACHED = 0.4  # transmission: down to here a beam sees what is empty
+_REACHED = 0.3  # transmission: down to here a beam sees what is empty
 _WALL_MM = 2.0  # how much further it counts as seen, so that a surface has two sides
 _CONTRAST = 0.075  # of tissue above clutter: where there is less, a beam sees nothing
 _BEAMS_APART = 2
