@@ -33,9 +33,9 @@ class FieldSettings:
         1.5, "Attenuation of what is occupied", unit="1/mm", minimum=0.01, maximum=20.0
     )
     render_weight: float = setting(6.0, "Weight of the render loss", minimum=0.0, maximum=1000.0)
-    label_weight: float = setting(12.0, "Weight of the label loss", minimum=0.0, maximum=1000.0)
+    label_weight: float = setting(4.0, "Weight of the label loss", minimum=0.0, maximum=1000.0)
     detector_weight: float = setting(
-        0.1, "What a surface from the detector weighs against a label", minimum=0.0, maximum=1.0
+        0.3, "What a surface from the detector weighs against a label", minimum=0.0, maximum=1.0
     )
     empty_weight: float = setting(
         0.5, "Weight of the assumption that what is seen is empty", minimum=0.0, maximum=1000.0
