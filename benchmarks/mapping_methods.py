@@ -5,6 +5,7 @@ labels; what a method makes of frames without a label is its own affair.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from benchmarks.naive_occupancy import naive_occupancy
 from us_recon.imaging.frame import TrackedFrame
@@ -35,11 +36,11 @@ def labels_only(method: MapMethod) -> MappingMethod:
     return run
 
 
-def with_detector(method: MapMethod) -> MappingMethod:
+def with_detector(method: MapMethod, **settings: Any) -> MappingMethod:
     """Return a map of all frames: the label where there is one, else what the detector finds."""
 
     def run(frames: Sequence[TrackedFrame]) -> Mesh:
-        return mapped(frames, MapperSettings(method=method, surfaces="auto"))
+        return mapped(frames, MapperSettings(method=method, surfaces="auto", **settings))
 
     return run
 
@@ -58,4 +59,11 @@ MAPPING_METHODS: dict[str, MappingMethod] = {
     "TSDF, labels only": labels_only(MapMethod.TSDF),
     "TSDF + detector": with_detector(MapMethod.TSDF),
     "naive occupancy": naive_occupancy,
+}
+
+FIELD_METHODS: dict[str, MappingMethod] = {
+    "field + detector": with_detector(MapMethod.FIELD),
+    "field + detector, transmitted labels": with_detector(
+        MapMethod.FIELD, label_loss="transmitted"
+    ),
 }

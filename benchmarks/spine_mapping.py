@@ -9,13 +9,14 @@ import numpy as np
 
 from benchmarks.arguments import parse_run
 from benchmarks.cases import Case, column, median, of, write_cases
-from benchmarks.mapping_methods import MAPPING_METHODS, MappingMethod
+from benchmarks.mapping_methods import FIELD_METHODS, MAPPING_METHODS, MappingMethod
 from benchmarks.measure import measured
 from benchmarks.sets import SPINE_SETS, MappingCase, SpineSet
 from benchmarks.tables import write_table
 from benchmarks.true_surface import TrueSurface, distances
 from us_recon.pipeline.threads import use_one_thread
 
+METHODS = {**MAPPING_METHODS, **FIELD_METHODS}
 FAST_SETS = ("spine-k5", "spine-k0")
 NO_SURFACE = "no surface"
 DISTANCES = (
@@ -40,6 +41,8 @@ inside; that is its error in `p95` and `HD95`, and `truth to mesh` is free of it
 
 - `labels only`: maps of the labelled frames alone; slices speak for up to 5 mm to either side.
 - `+ detector`: the mapper at its defaults, with the bone detector on frames without a label.
+- `field`: the occupancy field on all frames, four steps each, with the detector on frames without a
+  label, fused with log-odds voxels; balanced label loss, or the one of UltrON (`transmitted`).
 - `naive occupancy`: feature grids of 8 to 1 mm and a network of two layers, fitted to the masks as
   they are (shadow is empty space), and kept within 3 mm of a labelled slice (5 and 8 mm changed
   nothing on a development patient).
@@ -60,11 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for one in sets:
             case = one.case(seed)
             truth = truth or TrueSurface(case.truth, case.views)
-            for name, method in MAPPING_METHODS.items():
+            for name, method in METHODS.items():
                 cases[one.name].append({"seed": seed, "method": name, **tried(method, case, truth)})
                 print(one.name, cases[one.name][-1], flush=True)
     for one in sets:
-        rows = [row(name, of(cases[one.name], method=name)) for name in MAPPING_METHODS]
+        rows = [row(name, of(cases[one.name], method=name)) for name in METHODS]
         name = one.name.replace("-", "_")
         write_cases(name, cases[one.name], run.results)
         write_table(name, rows, note(one, run.seeds(one)), run.results)

@@ -17,7 +17,8 @@ from us_recon.occupancy.surface import SurfaceSource
 from us_recon.settings import from_mapping
 
 Images = Callable[..., np.ndarray]
-METHODS = pytest.mark.parametrize("method", ["tsdf", "log_odds"])
+METHODS = pytest.mark.parametrize("method", ["tsdf", "log_odds", "field"])
+VOXELS = pytest.mark.parametrize("method", ["tsdf", "log_odds"])
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def mapped(frames: list[TrackedFrame], **settings: object) -> OccupancyMapper:
     return mapper
 
 
-@METHODS
+@VOXELS
 def test_bone_is_mapped_without_labels(sweep: list[TrackedFrame], method: str) -> None:
     snapshot = mapped(sweep, method=method).snapshot()
     np.testing.assert_allclose(snapshot.mesh.vertices_mm[:, 1], 20.0, atol=0.35)

@@ -16,8 +16,10 @@ from us_recon.occupancy.block_grid import GridArrays
 from us_recon.occupancy.brightness import Calibration
 from us_recon.occupancy.views import ViewLog
 
-VERSION = 1
+VERSION = 2
+_READABLE = (1, 2)  # version 1 has no field
 _FORMAT = "us_recon occupancy map"
+_FIELD = "field_"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,7 @@ class MapRecord:
         geometry: Geometry of the images the detector was calibrated with; None if there were none.
         calibration: That calibration.
         views: Pose and geometry of each frame.
+        field: What a field goes on from, None where the map has none.
     """
 
     settings: Mapping[str, Any]
@@ -41,6 +44,7 @@ class MapRecord:
     geometry: ProbeGeometry | None
     calibration: Calibration | None
     views: ViewLog
+    field: Mapping[str, Any] | None = None
 
 
 def write_map(record: MapRecord, path: Path) -> None:
@@ -74,6 +78,7 @@ def write_map(record: MapRecord, path: Path) -> None:
             "tissue": calibration.tissue,
         }
         arrays["by_depth"] = calibration.by_depth
+    arrays |= {f"{_FIELD}{name}": values for name, values in (record.field or {}).items()}
     with atomic_path(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, header=np.array(json.dumps(header)), **arrays)
 
@@ -98,15 +103,19 @@ def read_map(path: Path) -> MapRecord:
 def _check(header: Mapping[str, Any], path: Path) -> None:
     if header["format"] != _FORMAT:
         raise InputError(f"{path} holds {header['format']!r}; expected {_FORMAT!r}")
-    if header["version"] != VERSION:
+    if header["version"] not in _READABLE:
         raise InputError(
-            f"{path} is of version {header['version']}; this program reads version {VERSION}"
+            f"{path} is of version {header['version']}; this program reads "
+            f"{' and '.join(map(str, _READABLE))}"
         )
 
 
 def _record(header: Mapping[str, Any], archive: Mapping[str, Any]) -> MapRecord:
     geometry = header["geometry"]
     calibration = header.get("calibration")
+    field = {
+        name.removeprefix(_FIELD): archive[name] for name in archive if name.startswith(_FIELD)
+    }
     return MapRecord(
         settings=header["settings"],
         frames=header["frames"],
@@ -119,6 +128,7 @@ def _record(header: Mapping[str, Any], archive: Mapping[str, Any]) -> MapRecord:
             archive["pose_geometry"],
             [_geometry(values) for values in header["geometries"]],
         ),
+        field=field or None,
     )
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.occupancy.bone_detector import BoneDetector
+from us_recon.occupancy.field.agreement import Agreement
+from us_recon.occupancy.field.field_map import FieldMap
 from us_recon.occupancy.labels import label_surface
 from us_recon.occupancy.map_files import MapRecord, read_map, write_map
 from us_recon.occupancy.mapper_settings import MapMethod, MapperSettings
@@ -74,8 +76,12 @@ class OccupancyMapper:
         self._detector = BoneDetector(self.settings.detector())
         self._frames = self._frames_with_surface = 0
 
-    def integrate(self, frame: TrackedFrame) -> IntegrationResult:
+    def integrate(self, frame: TrackedFrame, steps: int | None = None) -> IntegrationResult:
         """Take one frame into the map.
+
+        Args:
+            frame: The frame.
+            steps: Steps that a field is fitted for; as many as the settings say unless told.
 
         Raises:
             InputError: Image or label have another size than the frame's geometry.
@@ -84,12 +90,23 @@ class OccupancyMapper:
         self._views.add(frame.T_world_transducer, frame.geometry)
         half_thickness_mm = self._slices(frame)
         surface = self.surface(frame)
+        if isinstance(self._map, FieldMap) and self.settings.surfaces == "auto":
+            surface = self._checked(frame, surface, self._map.agreement)
+        if isinstance(self._map, FieldMap):  # which learns from images without any surface too
+            voxels = self._map.integrate(frame, surface, half_thickness_mm)
+            self._map.step(self.settings.steps_per_frame if steps is None else steps)
+        elif surface is not None:
+            voxels = self._map.integrate(frame, surface, half_thickness_mm)
         if surface is None:
             return IntegrationResult(SurfaceSource.NONE, 0, 0)
         beams = int(surface.found.sum())
         self._frames_with_surface += beams > 0
-        voxels = self._map.integrate(frame, surface, half_thickness_mm)
         return IntegrationResult(surface.source, beams, voxels, surface)
+
+    def step(self, count: int) -> None:
+        """Fit a field for some more steps to what it was shown; other maps have nothing to do."""
+        if isinstance(self._map, FieldMap):
+            self._map.step(count)
 
     def surface(self, frame: TrackedFrame) -> BeamSurface | None:
         """Return the surface that the frame shows, None where its source is not to be used.
@@ -102,6 +119,15 @@ class OccupancyMapper:
             return None
         return self._detector(frame.image, frame.geometry)
 
+    def _checked(
+        self, frame: TrackedFrame, surface: BeamSurface | None, agreement: Agreement
+    ) -> BeamSurface | None:
+        """Let labels and detector check each other; return what is to be used."""
+        if surface is None or surface.source == SurfaceSource.DETECTOR:
+            return None if surface is None else agreement.weighted(surface)
+        found = self._detector(frame.image, frame.geometry)
+        return agreement.weighted(found) if agreement.contradicts(surface, found) else surface
+
     def views(self) -> list[View]:
         """Return where the probe was at each frame, in order."""
         return self._views.views()
@@ -110,7 +136,7 @@ class OccupancyMapper:
         """Extract the surface."""
         mesh = without_small_parts(self._map.extract_mesh(), self.settings.min_part_mm2)
         grid = self._map.grid
-        full = grid.refused_blocks > 0
+        full = grid.refused_blocks > 0 or (isinstance(self._map, FieldMap) and self._map.full)
         return MapSnapshot(
             mesh=mesh,
             frames=self._frames,
@@ -127,6 +153,7 @@ class OccupancyMapper:
             frames=self._frames,
             frames_with_surface=self._frames_with_surface,
             grid=self._map.grid.arrays(),
+            field=self._map.state() if isinstance(self._map, FieldMap) else None,
             geometry=self._detector.geometry,
             calibration=self._detector.calibration,
             views=self._views,
@@ -144,6 +171,8 @@ class OccupancyMapper:
         record = read_map(Path(path))
         mapper = cls(from_mapping(MapperSettings, record.settings))
         mapper._map.grid.restore(record.grid)
+        if isinstance(mapper._map, FieldMap) and record.field is not None:
+            mapper._map.restore(record.field)
         mapper._frames, mapper._frames_with_surface = record.frames, record.frames_with_surface
         mapper._views = record.views
         for view in record.views.views()[-1:]:

@@ -6,6 +6,8 @@ from enum import StrEnum
 from us_recon.occupancy.block_grid import BYTES_PER_BLOCK, BlockGrid
 from us_recon.occupancy.bone_detector import BoneDetectorSettings
 from us_recon.occupancy.bone_evidence import BoneEvidenceSettings
+from us_recon.occupancy.field.field_map import FieldMap
+from us_recon.occupancy.field.settings import LABEL_LOSSES, FieldSettings
 from us_recon.occupancy.maps import FusionSettings, SurfaceMap
 from us_recon.occupancy.tsdf import TsdfMap, TsdfSettings
 from us_recon.occupancy.voxels import LogOddsMap, LogOddsSettings
@@ -17,6 +19,7 @@ class MapMethod(StrEnum):
 
     TSDF = "tsdf"
     LOG_ODDS = "log_odds"
+    FIELD = "field"
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,27 @@ class MapperSettings:
         maximum=200.0,
     )
     max_memory_mb: int = setting(
-        256, "Memory for voxels; a map that is full stops growing", unit="MiB", minimum=1
+        256,
+        "Memory for voxels, and as much for a field; a map that is full stops growing",
+        unit="MiB",
+        minimum=1,
     )
+    steps_per_frame: int = setting(
+        4, "Steps that a field is fitted for with every frame", minimum=0, maximum=1000
+    )
+    label_loss: str = setting(
+        FieldSettings.label_loss,
+        "Label loss of a field: balanced over free space, face and what is behind it; or "
+        "transmitted, on what each view can see",
+        choices=LABEL_LOSSES,
+    )
+    replay_memory_mb: int = setting(
+        FieldSettings.replay_memory_mb,
+        "Memory for frames that a field is fitted to again and again",
+        unit="MiB",
+        minimum=1,
+    )
+    seed: int = setting(FieldSettings.seed, "Of a field's random choices", minimum=0)
 
     def detector(self) -> BoneDetectorSettings:
         """Return the settings of the bone detector."""
@@ -78,6 +100,15 @@ class MapperSettings:
             threshold=self.bone_threshold, min_depth_mm=self.bone_min_depth_mm
         )
         return BoneDetectorSettings(evidence=evidence)
+
+    def field(self) -> FieldSettings:
+        """Return the settings of the field."""
+        return FieldSettings(
+            label_loss=self.label_loss,
+            replay_memory_mb=self.replay_memory_mb,
+            max_memory_mb=self.max_memory_mb,
+            seed=self.seed,
+        )
 
     def new_map(self) -> SurfaceMap:
         """Return an empty map."""
@@ -91,6 +122,8 @@ class MapperSettings:
                     min_weight=self.min_weight,
                 ),
             )
+        if self.method == MapMethod.FIELD:
+            return FieldMap(self.field(), LogOddsMap(grid), self.bone_min_depth_mm)
         return TsdfMap(
             grid,
             TsdfSettings(

@@ -1,0 +1,109 @@
+"""The field as a map: what it shows, where, and that it goes on where it was left."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from us_recon.imaging.frame import TrackedFrame
+from us_recon.occupancy.block_grid import BlockGrid
+from us_recon.occupancy.field.field_map import FieldMap
+from us_recon.occupancy.field.settings import FieldSettings
+from us_recon.occupancy.mapper import MapperSettings, OccupancyMapper
+from us_recon.occupancy.mesh import Mesh
+from us_recon.occupancy.voxels import LogOddsMap
+
+
+def fitted(frames: list[TrackedFrame], steps: int = 4, **settings: object) -> FieldMap:
+    """Return a field that was shown images alone, without labels or detector."""
+    made = FieldMap(
+        FieldSettings(**settings),  # type: ignore[arg-type]
+        LogOddsMap(BlockGrid(1.0, 10_000)),
+        min_depth_mm=4.0,
+    )
+    for frame in frames:
+        made.integrate(replace(frame, label=None), None, 1.5)
+        made.step(steps)
+    return made
+
+
+@pytest.fixture(scope="module")
+def from_shadow(bone_sweep: list[TrackedFrame]) -> FieldMap:
+    """A field that found bone by its echo and shadow alone."""
+    return fitted(bone_sweep, steps=30, empty_weight=0.1)
+
+
+def face_mm(mesh: Mesh, cell_mm: float) -> np.ndarray:
+    """Depth at which each column over the middle of the bone first meets the mesh."""
+    x, y, z = mesh.vertices_mm.T
+    cells: dict[tuple[int, int], float] = {}
+    for column, depth_mm in zip(np.rint(np.column_stack([x, z]) / cell_mm), y, strict=True):
+        if abs(column[0] * cell_mm) < 8.0 and 0 <= column[1] * cell_mm <= 11.0:
+            cell = (int(column[0]), int(column[1]))
+            cells[cell] = min(cells.get(cell, np.inf), float(depth_mm))
+    return np.array(list(cells.values()))
+
+
+def test_shadow_alone_tells_where_bone_is(from_shadow: FieldMap) -> None:
+    # No label, no detector: echo and shadow have to be explained. The echo is 0.4 mm (standard
+    # deviation) to either side of 20 mm.
+    face = face_mm(from_shadow.extract_mesh(), 1.0)
+    assert len(face) > 60  # of 15 x 12 columns
+    assert np.median(face) == pytest.approx(20.0, abs=0.6)
+    assert np.percentile(np.abs(face - 20.0), 75) < 0.6
+
+
+def test_tissue_without_shadow_stays_empty(
+    bone_sweep: list[TrackedFrame], speckle: Callable[..., np.ndarray]
+) -> None:
+    tissue = [
+        replace(frame, image=np.clip(speckle(frame.image.shape, seed=k), 0, 255).astype(np.uint8))
+        for k, frame in enumerate(bone_sweep)
+    ]
+    assert fitted(tissue, steps=20).extract_mesh().is_empty
+
+
+def test_finer_mesh_shows_the_same_surface(from_shadow: FieldMap) -> None:
+    coarse, fine = from_shadow.extract_mesh(), from_shadow.extract_mesh(0.5)
+    assert len(fine.vertices_mm) > 3 * len(coarse.vertices_mm)
+    difference = np.median(face_mm(fine, 1.0)) - np.median(face_mm(coarse, 1.0))
+    assert abs(difference) < 0.2
+
+
+def test_seed_and_frames_decide_everything(bone_sweep: list[TrackedFrame]) -> None:
+    one, two = (fitted(bone_sweep[:4], steps=10).extract_mesh() for _ in range(2))
+    np.testing.assert_array_equal(one.vertices_mm, two.vertices_mm)
+    points = np.array([[0.0, 20.5, 2.0]], np.float32)
+    values = [fitted(bone_sweep[:4], seed=s).fit.log_odds(points)[0] for s in (0, 1)]
+    assert values[0] != values[1]
+
+
+def test_field_goes_on_from_a_file(bone_sweep: list[TrackedFrame], tmp_path: Path) -> None:
+    settings = MapperSettings(method="field")
+    whole, first = OccupancyMapper(settings), OccupancyMapper(settings)
+    for frame in bone_sweep[:4]:
+        whole.integrate(frame)
+        first.integrate(frame)
+    first.save(tmp_path / "map.npz")
+    again = OccupancyMapper.load(tmp_path / "map.npz")
+    for frame in bone_sweep[4:8]:
+        whole.integrate(frame)
+        again.integrate(frame)
+    whole.step(5)
+    again.step(5)
+    mesh = whole.snapshot().mesh
+    assert len(mesh.vertices_mm) > 100
+    np.testing.assert_array_equal(again.snapshot().mesh.vertices_mm, mesh.vertices_mm)
+
+
+def test_images_of_another_geometry_enter_the_voxels_alone(
+    bone_sweep: list[TrackedFrame],
+) -> None:
+    made = fitted(bone_sweep[:2])
+    deeper = replace(bone_sweep[2].geometry, depth_mm=30.0)
+    made.integrate(replace(bone_sweep[2], geometry=deeper), None, 1.5)
+    assert made.refused_frames == 1
+    assert made.replay is not None
+    assert made.replay.count == 2

@@ -1,0 +1,1 @@
+"""A neural occupancy field, fitted while scanning (after UltrON)."""

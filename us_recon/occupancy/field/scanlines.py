@@ -1,0 +1,168 @@
+"""One frame as the field sees it: scanlines with brightness, contact and the surface, if known."""
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, UInt8
+
+from us_recon.imaging.frame import TrackedFrame
+from us_recon.imaging.probe import ProbeGeometry
+from us_recon.occupancy.brightness import (
+    Beams,
+    Calibration,
+    calibrate,
+    coarse_beams,
+    coarse_geometry,
+)
+from us_recon.occupancy.surface import BeamSurface, SurfaceSource
+
+BEAMS = 128
+STEP_MM = 0.5
+START_MM = 2.5  # ringing of the probe; no tissue above
+_SMOOTH_GAIN = 6.0  # samples
+_QUANTILE_TO_MEAN = 0.9  # the calibration knows the 75th percentile of speckle
+_LEAST_GAIN, _MOST_GAIN = 0.05, 1.5
+_CONTACT_LEVEL = 0.15
+_COUPLED_LEVEL = 0.5  # of tissue, mean over the first part of a beam
+_COUPLED_MM = (4.0, 20.0)
+_RIM = 3  # beams beside those without coupling are dim too
+
+
+@dataclass(frozen=True, eq=False)
+class Scanlines:
+    """One frame, ready to be fitted.
+
+    Attributes:
+        grey: Grey levels; sample n lies `first + n` steps below the face.
+        floor: Grey level of the noise floor.
+        tissue: Grey levels of typical tissue above the floor.
+        gain: Brightness of tissue at each depth, in units of `tissue`.
+        T_world_transducer: Pose of the array face.
+        depth_mm: Depth of the surface on each beam, NaN where none is known.
+        confidence: Of that, 0 to 1.
+        contact: Beams that carry sound into the body.
+        labelled: Whether the surface comes from a label; it then also tells where there is none.
+    """
+
+    grey: UInt8[np.ndarray, "beams samples"]
+    floor: float
+    tissue: float
+    gain: Float32[np.ndarray, " samples"]
+    T_world_transducer: Float64[np.ndarray, "4 4"]
+    depth_mm: Float32[np.ndarray, " beams"]
+    confidence: Float32[np.ndarray, " beams"]
+    contact: Bool[np.ndarray, " beams"]
+    labelled: bool
+
+    @property
+    def brightness(self) -> Beams:
+        """Brightness above the floor in units of tissue."""
+        above = (self.grey.astype(np.float32) - np.float32(self.floor)) / np.float32(self.tissue)
+        return np.maximum(above, 0)
+
+
+@dataclass(frozen=True)
+class LineGeometry:
+    """Where the samples of scanlines lie in the image plane.
+
+    Attributes:
+        geometry: The probe with as many beams as there are scanlines.
+        first: Sample of that geometry at which the scanlines begin.
+    """
+
+    geometry: ProbeGeometry
+    first: int
+
+    @classmethod
+    def of(cls, geometry: ProbeGeometry) -> "LineGeometry":
+        """Return the scanlines of a probe."""
+        lines = coarse_geometry(geometry, BEAMS, STEP_MM)
+        return cls(lines, min(round(START_MM / lines.sample_step_mm), lines.sample_count - 2))
+
+    @property
+    def step_mm(self) -> float:
+        """Distance between samples."""
+        return self.geometry.sample_step_mm
+
+    @property
+    def depths_mm(self) -> Float32[np.ndarray, " samples"]:
+        """Depth of each sample below the face."""
+        return self.geometry.sample_depths_mm[self.first :].astype(np.float32)
+
+
+def scanlines(
+    frame: TrackedFrame,
+    surface: BeamSurface | None,
+    lines: LineGeometry,
+    before: Calibration | None,
+) -> tuple[Scanlines, Calibration]:
+    """Prepare one frame.
+
+    Args:
+        frame: The frame; of the size that the lines were made for.
+        surface: What is known of the target in it, None for nothing.
+        lines: Where the scanlines lie.
+        before: Calibration after the frame before.
+
+    Returns:
+        The scanlines, and the calibration with this frame in it.
+    """
+    grey = np.rint(coarse_beams(frame.image, frame.geometry, lines.geometry))
+    calibration = calibrate(grey.astype(np.float32), lines.step_mm, before)
+    gain = cv2.GaussianBlur(calibration.by_depth[None], (0, 0), _SMOOTH_GAIN)[0]
+    gain = np.clip(gain / _QUANTILE_TO_MEAN, _LEAST_GAIN, _MOST_GAIN).astype(np.float32)
+    count = lines.geometry.beam_count
+    result = Scanlines(
+        grey=grey[:, lines.first :].astype(np.uint8),
+        floor=calibration.floor,
+        tissue=calibration.tissue,
+        gain=gain[lines.first :],
+        T_world_transducer=frame.T_world_transducer,
+        depth_mm=np.full(count, np.nan, np.float32),
+        confidence=np.zeros(count, np.float32),
+        contact=np.ones(count, bool),
+        labelled=surface is not None and surface.source == SurfaceSource.LABEL,
+    )
+    result = replace(result, contact=coupled_beams(result, lines.depths_mm))
+    if surface is None:
+        return result, calibration
+    nearest = np.minimum(
+        np.arange(count) * len(surface.depth_mm) // count, len(surface.depth_mm) - 1
+    )
+    depth_mm = np.where(surface.found, surface.depth_mm, np.nan)[nearest]
+    confidence = np.where(np.isfinite(depth_mm), surface.confidence[nearest], 0)
+    return (
+        replace(
+            result,
+            depth_mm=depth_mm.astype(np.float32),
+            confidence=confidence.astype(np.float32),
+        ),
+        calibration,
+    )
+
+
+def coupled_beams(
+    lines: Scanlines, depths_mm: Float32[np.ndarray, " samples"]
+) -> Bool[np.ndarray, " beams"]:
+    """Return the beams that carry sound into the body.
+
+    Where the edge of the array lifts off, neighbouring beams are dark from their beginning on. A
+    dark stretch in the middle is more likely bone just below the skin.
+    """
+    brightness = lines.brightness
+    upper = brightness[:, : max(1, round(0.6 * brightness.shape[1]))].mean(axis=1)
+    contact = np.asarray(upper > _CONTACT_LEVEL)
+    shallow = (depths_mm >= _COUPLED_MM[0]) & (depths_mm <= _COUPLED_MM[1])
+    if not shallow.any():
+        return contact
+    dark = (brightness[:, shallow] / lines.gain[shallow]).mean(axis=1) < _COUPLED_LEVEL
+    bright = np.flatnonzero(~dark)
+    if len(bright) == 0:
+        return np.zeros_like(contact)
+    left, right = bright[0], len(dark) - 1 - bright[-1]
+    if left >= _RIM:
+        contact[: left + _RIM] = False
+    if right >= _RIM:
+        contact[len(contact) - right - _RIM :] = False
+    return contact

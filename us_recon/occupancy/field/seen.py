@@ -1,0 +1,166 @@
+"""Which voxels sound has reached: there the field knows what it says."""
+
+import numpy as np
+from jaxtyping import Float32, Int16, Int32, Int64
+
+from us_recon.occupancy.field.compiled import compiled
+from us_recon.occupancy.field.fit import FieldFit
+from us_recon.occupancy.field.interpolation import vertex_number
+from us_recon.occupancy.field.lattice import FeatureLattice
+from us_recon.occupancy.field.replay import BeamPicks, Replay
+
+_REACHED = 0.3  # transmission: down to here a beam sees what is empty
+_WALL_MM = 2.0  # how much further it counts as seen, so that a surface has two sides
+_CONTRAST = 0.075  # of tissue above clutter: where there is less, a beam sees nothing
+_BEAMS_APART = 2
+_SAMPLES_AT_ONCE = 1 << 16
+
+Counts = Int32[np.ndarray, "2 vertices"]
+Reach = Int16[np.ndarray, " n"]
+
+
+class SeenVoxels:
+    """Count at the vertices of a lattice how many samples of beams come there.
+
+    One count is of samples that sound reaches, one of those and some more behind. Counts are whole
+    numbers and every beam's share is known: a beam that comes to see less takes its share back.
+
+    Attributes:
+        counts: The two counts of all vertices in storage.
+    """
+
+    def __init__(self, lattice: FeatureLattice, min_depth_mm: float) -> None:
+        self.lattice = lattice
+        self.min_depth_mm = min_depth_mm
+        self.counts: Counts = np.zeros((2, 0), np.int32)
+
+    def grow(self) -> None:
+        """Follow the lattice's storage."""
+        more = len(self.lattice.values) - self.counts.shape[1]
+        self.counts = np.pad(self.counts, ((0, 0), (0, more)))
+
+    def update(
+        self, fit: FieldFit, replay: Replay, picks: BeamPicks,
+        transmission: Float32[np.ndarray, "n samples"],
+    ) -> None:  # fmt: skip
+        """Let some beams see as far as the field now says."""
+        now = self._reach(fit, replay, picks, transmission)
+        held = replay["reach"]
+        # A beam that was picked twice may be taken back only once.
+        _, first = np.unique(picks.frame * held.shape[1] + picks.beam, return_index=True)
+        once = BeamPicks(*(part[first] for part in vars(picks).values()))
+        before = held[once.frame, once.beam]
+        held[once.frame, once.beam] = now[first]
+        self._move(self.counts, replay, once, before, now[first])
+
+    def fresh(self, fit: FieldFit, replay: Replay) -> Counts:
+        """Return the counts as they are when every second beam of all frames is looked at anew."""
+        counts = self.counts.copy()
+        frame, beam = np.nonzero(replay["contact"][:, ::_BEAMS_APART])
+        at_once = max(_SAMPLES_AT_ONCE // len(replay.lines.depths_mm), 1)
+        for first in range(0, len(frame), at_once):
+            part = slice(first, first + at_once)
+            picks = replay.beams(frame[part], beam[part] * _BEAMS_APART)
+            now = self._reach(fit, replay, picks, fit.transmission(replay, picks))
+            before = replay["reach"][picks.frame, picks.beam]
+            self._move(counts, replay, picks, before, now)
+        return counts
+
+    def views(
+        self, counts: Counts, replay: Replay, points_mm: Float32[np.ndarray, "n 3"]
+    ) -> Float32[np.ndarray, "2 n"]:
+        """Return about how many frames saw empty space, or anything, at the vertex nearest."""
+        lattice = self.lattice
+        vertex = np.rint(points_mm / np.float32(lattice.spacing_mm)).astype(np.int64)
+        block = (vertex >> 3) - lattice.low
+        inside = ((block >= 0) & (block < lattice.directory.shape)).all(axis=1)
+        slot = np.full(len(block), -1, np.int64)
+        slot[inside] = lattice.directory[tuple(block[inside].T)]
+        x, y, z = (vertex & 7).T
+        number = np.maximum(((slot * 8 + x) * 8 + y) * 8 + z, 0)
+        per_view = np.float32(_counts_per_view(replay, lattice.spacing_mm))
+        return np.where(slot >= 0, counts[:, number], 0).astype(np.float32) / per_view
+
+    def _reach(
+        self, fit: FieldFit, replay: Replay, picks: BeamPicks,
+        transmission: Float32[np.ndarray, "n samples"],
+    ) -> Reach:  # fmt: skip
+        """Return how many samples of each beam are seen."""
+        samples = transmission.shape[1]
+        clear = replay["gain"][picks.frame] - fit.clutter > _CONTRAST
+        last = np.where(clear.any(axis=1), samples - clear[:, ::-1].argmax(axis=1), 0)
+        reach = np.minimum((transmission > _REACHED).sum(axis=1), last)
+        # Whoever drew a label has seen down to it.
+        depth_mm = replay["depth_mm"][picks.frame, picks.beam]
+        marked = replay["labelled"][picks.frame] & np.isfinite(depth_mm)
+        to_label = np.searchsorted(replay.lines.depths_mm, np.nan_to_num(depth_mm))
+        reach = np.where(marked, np.maximum(reach, to_label), reach)
+        return np.maximum(reach - self._skipped(replay), 0).astype(np.int16)
+
+    def _skipped(self, replay: Replay) -> int:
+        return int(np.searchsorted(replay.lines.depths_mm, self.min_depth_mm))
+
+    def _move(
+        self, counts: Counts, replay: Replay, picks: BeamPicks, before: Reach, now: Reach
+    ) -> None:
+        """Let beams that reached `before` samples reach `now`."""
+        lines, lattice = replay.lines, self.lattice
+        normals = replay["T_world_transducer"][picks.frame, :3, 2].astype(np.float32)
+        first_mm = float(lines.depths_mm[min(self._skipped(replay), len(lines.depths_mm) - 1)])
+        wall = np.int16(round(_WALL_MM / lines.step_mm))
+        for part, more in zip(counts, (np.int16(0), wall), strict=True):
+            _count(
+                picks.origin_mm, picks.direction, normals,
+                replay["half_thickness_mm"][picks.frame], first_mm, lines.step_mm,
+                np.where(before > 0, before + more, 0), np.where(now > 0, now + more, 0),
+                lattice.spacing_mm, lattice.low, lattice.directory, part,
+            )  # fmt: skip
+
+
+def _counts_per_view(replay: Replay, spacing_mm: float) -> float:
+    """Return how often one frame counts a vertex in the middle of its image."""
+    lines = replay.lines
+    middle = lines.geometry.beam_points_mm[:, lines.geometry.sample_count // 2]
+    apart_mm = float(np.linalg.norm(np.diff(middle, axis=0), axis=1).mean())
+    # Each sample counts at eight vertices, on sheets that are one spacing apart.
+    return 8 * spacing_mm**2 / (apart_mm * lines.step_mm)
+
+
+@compiled
+def _count(
+    origins_mm: Float32[np.ndarray, "n 3"],
+    directions: Float32[np.ndarray, "n 3"],
+    normals: Float32[np.ndarray, "n 3"],
+    half_thickness_mm: Float32[np.ndarray, " n"],
+    first_mm: float,
+    step_mm: float,
+    before: Int16[np.ndarray, " n"],
+    now: Int16[np.ndarray, " n"],
+    spacing_mm: float,
+    low: Int64[np.ndarray, "3"],
+    directory: Int32[np.ndarray, "x y z"],
+    counts: Int32[np.ndarray, " vertices"],
+) -> None:
+    """Add or take the difference between two reaches at the vertices around each sample.
+
+    A beam speaks for a slab of its frame's thickness: it counts on several parallel sheets.
+    """
+    for n in range(len(before)):
+        change = 1 if now[n] > before[n] else -1
+        half_mm = half_thickness_mm[n]
+        sheets = max(1, int(np.round(2 * half_mm / spacing_mm)))
+        for sample in range(min(before[n], now[n]), max(before[n], now[n])):
+            along_mm = first_mm + sample * step_mm
+            for sheet in range(sheets):
+                off_mm = ((sheet + 0.5) / sheets * 2 - 1) * half_mm
+                x = origins_mm[n, 0] + along_mm * directions[n, 0] + off_mm * normals[n, 0]
+                y = origins_mm[n, 1] + along_mm * directions[n, 1] + off_mm * normals[n, 1]
+                z = origins_mm[n, 2] + along_mm * directions[n, 2] + off_mm * normals[n, 2]
+                i = int(np.floor(x / spacing_mm))
+                j = int(np.floor(y / spacing_mm))
+                k = int(np.floor(z / spacing_mm))
+                for c in range(8):
+                    a, b, d = i + (c >> 2), j + ((c >> 1) & 1), k + (c & 1)
+                    vertex = vertex_number(a, b, d, low, directory)
+                    if vertex >= 0:
+                        counts[vertex] += change
