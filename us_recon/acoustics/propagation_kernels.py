@@ -16,8 +16,9 @@ Array = NDArray[np.float64]
 def are_valid(reflection: Array) -> bool:
     """Return whether all numbers (n) lie between -1 and 1; one that is not a number does not."""
     invalid = 0
+    one = reflection.dtype.type(1.0)
     for n in range(reflection.shape[0]):
-        invalid += not (abs(reflection[n]) < reflection.dtype.type(1.0))
+        invalid += not (abs(reflection[n]) < one)
     return invalid == 0
 
 

@@ -215,7 +215,7 @@ class MriRegistrationNode(FrameConsumer):
             "trusted": update.trusted,
             "score": update.score,
             "score_threshold": update.score_threshold,
-            "confidence": update.gap,
+            "confidence": update.confidence,
             "iterations": update.iterations,
             "window_frames": update.frames,
             "correction_translation": float(np.linalg.norm(moved_mm)) / MM_PER_M,
