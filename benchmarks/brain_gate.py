@@ -18,7 +18,7 @@ from benchmarks.arguments import parse_run
 from benchmarks.brain_registration import SUCCESS_MM, target_error_mm
 from benchmarks.cases import Case, column, median, of, share, write_cases
 from benchmarks.measure import measured
-from benchmarks.sets import BRAIN_REG, RegistrationCase, brain_cell
+from benchmarks.sets import BRAIN_REG, RegistrationCase, brain_case
 from benchmarks.tables import write_table
 from us_recon.geometry.rigid import Matrix4, invert_rigid, make_rigid, transform_points
 from us_recon.imaging.frame import TrackedFrame
@@ -67,16 +67,7 @@ def patient(seed: int) -> RegistrationCase:
     """Simulate one patient with a start that is off."""
     rng = np.random.default_rng([seed, 99])
     start_mm, start_deg = rng.uniform(0.0, BRAIN_REG.reach_mm), rng.uniform(0, BRAIN_REG.reach_deg)
-    cell = brain_cell(seed)
-    return RegistrationCase(
-        frames=list(cell.tracked_frames()),
-        mri=cell.mri,
-        T_world_mri=cell.T_world_mri,
-        T_world_mri_start=cell.initial_T_world_mri(start_mm, start_deg),
-        targets_mri_mm=cell.targets_mm(),
-        start_mm=start_mm,
-        start_deg=start_deg,
-    )
+    return brain_case(seed, start_mm, start_deg)
 
 
 def registered(seed: int, patient: RegistrationCase) -> Iterator[Case]:

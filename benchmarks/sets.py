@@ -144,17 +144,7 @@ class BrainSet:
 
     def case(self, seed: int) -> RegistrationCase:
         """Simulate one patient and its scan."""
-        cell = brain_cell(seed)
-        start_mm, start_deg = self.start(seed)
-        return RegistrationCase(
-            frames=list(cell.tracked_frames()),
-            mri=cell.mri,
-            T_world_mri=cell.T_world_mri,
-            T_world_mri_start=cell.initial_T_world_mri(start_mm, start_deg),
-            targets_mri_mm=cell.targets_mm(),
-            start_mm=start_mm,
-            start_deg=start_deg,
-        )
+        return brain_case(seed, *self.start(seed))
 
     def start(self, seed: int) -> tuple[float, float]:
         """Return how far a seed's start is off (mm, deg): evenly spread over the seeds."""
@@ -245,6 +235,20 @@ def brain_cell(seed: int) -> ScanningCell:
     patient = {"lesion": "solid" if seed % 2 else "none"}
     return make_cell(
         "brain", PROBES[seed % 3], seed, BRAIN_SWEEP, TRACKER, BRAIN_CELL, scanner(seed), patient
+    )
+
+
+def brain_case(seed: int, start_mm: float, start_deg: float) -> RegistrationCase:
+    """Simulate one brain and its scan, with a start that is off."""
+    cell = brain_cell(seed)
+    return RegistrationCase(
+        frames=list(cell.tracked_frames()),
+        mri=cell.mri,
+        T_world_mri=cell.T_world_mri,
+        T_world_mri_start=cell.initial_T_world_mri(start_mm, start_deg),
+        targets_mri_mm=cell.targets_mm(),
+        start_mm=start_mm,
+        start_deg=start_deg,
     )
 
 

@@ -8,10 +8,17 @@ from typing import Any
 from numba import njit
 
 
-def compiled(function: Any) -> Any:
-    """Compile a kernel and keep the machine code on disk."""
+def compiled(function: Any, fastmath: bool | set[str] = False, **options: Any) -> Any:
+    """Compile a kernel and keep the machine code on disk.
+
+    Args:
+        function: The kernel.
+        fastmath: What it may do to sums and products: nothing, all, or flags of LLVM.
+        options: Further options of numba's `njit`.
+    """
     # A run-time type checker, as the tests install one, may have wrapped the function.
-    return njit(cache=True, nogil=True, error_model="numpy")(inspect.unwrap(function))
+    plain = inspect.unwrap(function)
+    return njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath, **options)(plain)
 
 
 def in_threads(count: int, work: Callable[[int, int], None]) -> None:

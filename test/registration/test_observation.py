@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from us_recon.errors import InputError
+from us_recon.imaging.first_and_last import between_first_and_last
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.probe import ProbeGeometry, ProbeKind
 from us_recon.registration.observation import (
-    between_first_and_last,
     comparison_grid,
     observe,
     sample_frame,

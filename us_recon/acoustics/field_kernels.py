@@ -50,7 +50,7 @@ def _cell(x: float, last: float, one: float) -> tuple[int, Number, Number]:
 
 
 @compiled
-def _at(A: Array, row: int, x: float, y: float) -> float:
+def at(A: Array, row: int, x: float, y: float) -> float:
     """Return one coordinate of a point of the image plane."""
     return A[row, 0] * x + A[row, 1] * y + A[row, 3]
 
@@ -75,9 +75,9 @@ def look_up(voxels: Array, plane: Array, affine: Array, values: Array, low: int,
         A = affine[pose]
         for n in range(plane.shape[1]):
             x, y = plane[beam, n, 0], plane[beam, n, 1]
-            i, s, fade_i = _cell(_at(A, 0, x, y), last_i, one)
-            j, t, fade_j = _cell(_at(A, 1, x, y), last_j, one)
-            k, u, fade_k = _cell(_at(A, 2, x, y), last_k, one)
+            i, s, fade_i = _cell(at(A, 0, x, y), last_i, one)
+            j, t, fade_j = _cell(at(A, 1, x, y), last_j, one)
+            k, u, fade_k = _cell(at(A, 2, x, y), last_k, one)
             fading = fade_i * fade_j * fade_k
             w0, w1, w2, w3 = (one - t) * (one - u), (one - t) * u, t * (one - u), t * u
             a0, a1, a2, a3 = (one - s) * w0, (one - s) * w1, (one - s) * w2, (one - s) * w3
@@ -109,9 +109,9 @@ def look_up_backward(
         total = by_beam[pose, beam]
         for n in range(plane.shape[1]):
             x, y = plane[beam, n, 0], plane[beam, n, 1]
-            i, s, fade_i, moves_i, slope_i = _place(_at(A, 0, x, y), last_i, one)
-            j, t, fade_j, moves_j, slope_j = _place(_at(A, 1, x, y), last_j, one)
-            k, u, fade_k, moves_k, slope_k = _place(_at(A, 2, x, y), last_k, one)
+            i, s, fade_i, moves_i, slope_i = _place(at(A, 0, x, y), last_i, one)
+            j, t, fade_j, moves_j, slope_j = _place(at(A, 1, x, y), last_j, one)
+            k, u, fade_k, moves_k, slope_k = _place(at(A, 2, x, y), last_k, one)
             fading = fade_i * fade_j * fade_k
             # All fields count through their sum over the gradients by them, at each corner: the
             # first apart, since it does not fade.
@@ -215,9 +215,9 @@ def spread(by_voxel: Array, plane: Array, affine: Array, pull: Array) -> None:
         for beam in range(plane.shape[0]):
             for n in range(plane.shape[1]):
                 x, y = plane[beam, n, 0], plane[beam, n, 1]
-                i, s, fade_i = _cell(_at(A, 0, x, y), last_i, one)
-                j, t, fade_j = _cell(_at(A, 1, x, y), last_j, one)
-                k, u, fade_k = _cell(_at(A, 2, x, y), last_k, one)
+                i, s, fade_i = _cell(at(A, 0, x, y), last_i, one)
+                j, t, fade_j = _cell(at(A, 1, x, y), last_j, one)
+                k, u, fade_k = _cell(at(A, 2, x, y), last_k, one)
                 fading = fade_i * fade_j * fade_k
                 for corner in range(8):
                     di, dj, dk = corner >> 2 & 1, corner >> 1 & 1, corner & 1

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
+from us_recon.imaging.first_and_last import between_first_and_last
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.probe import ProbeGeometry
 from us_recon.imaging.scan_conversion import to_beams
@@ -45,18 +46,12 @@ def cells_of(probe: ProbeGeometry, cell_mm: float) -> Cells:
 def measured_beams(
     frames: Sequence[TrackedFrame], near_field_mm: float
 ) -> tuple[Float32[np.ndarray, "frames beams samples"], Bool[np.ndarray, "frames beams samples"]]:
-    """Return brightness (0 to 1) along the beams, and where it says something.
-
-    A beam counts from its first echo to its last: dark with echoes behind it is fluid, dark with
-    none behind it is shadow, missing contact or the end of the image.
-    """
+    """Return brightness (0 to 1) along the beams, and where it says something."""
     probe = frames[0].geometry
     images = np.stack([to_beams(frame.image, probe) for frame in frames]) / np.float32(255.0)
     cells = cells_of(probe, _AROUND_MM)
     shown = np.stack([cv2.blur(image, (cells.samples, cells.beams)) for image in images]) >= _EMPTY
-    before = np.logical_or.accumulate(shown, axis=-1)
-    behind = np.logical_or.accumulate(shown[..., ::-1], axis=-1)[..., ::-1]
-    seen = before & behind & (probe.sample_depths_mm >= near_field_mm)
+    seen = between_first_and_last(shown) & (probe.sample_depths_mm >= near_field_mm)
     # Pixels of the frame around the sector, and the image's own rim, are no echoes.
     in_image = to_beams(probe.fan_mask.astype(np.float32), probe) > 0.99
     return images, seen & in_image

@@ -22,6 +22,8 @@ The primary echoes leave out all that is reflected more than once. On the CPU th
 compiled, with gradients written by hand; elsewhere they are plain PyTorch.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from math import prod
 
@@ -31,6 +33,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from us_recon.acoustics import propagation_kernels as kernels
+from us_recon.acoustics.propagation_kernels import Array
 from us_recon.errors import InputError
 
 
@@ -103,15 +106,14 @@ def coupled(reflection: Float[Tensor, "*rays n"], convention: str) -> Float[Tens
     """Return `coupled_echoes` of reflections that are known to be valid."""
     if not is_compiled_for(reflection):
         return coupled_torch(reflection, convention)
-    kind = _Physical if convention == Convention.PHYSICAL else _Published
-    return _over_rays(kind, reflection)
+    return _over_rays(_PHYSICAL if convention == Convention.PHYSICAL else _PUBLISHED, reflection)
 
 
 def primary(reflection: Float[Tensor, "*rays n"]) -> Float[Tensor, "*rays n"]:
     """Return `primary_echoes` of reflections that are known to be valid."""
     if not is_compiled_for(reflection):
         return primary_torch(reflection)
-    return _over_rays(_Primary, reflection)
+    return _over_rays(_PRIMARY, reflection)
 
 
 def coupled_torch(
@@ -147,76 +149,59 @@ def is_compiled_for(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and tensor.dtype in {torch.float32, torch.float64}
 
 
-def _over_rays(kind: "type[_Primary | _Physical | _Published]", reflection: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class _Kernels:
+    """A compiled pass.
+
+    Attributes:
+        forward: Fills the echoes (rays, n + extra) of reflections (rays, n).
+        backward: Fills the gradient by reflections, given these, the echoes and the gradient by
+            them.
+        extra: How many more echoes than reflections there are.
+    """
+
+    forward: Callable[[Array, Array], None]
+    backward: Callable[[Array, Array, Array, Array], None]
+    extra: int
+
+
+_PRIMARY = _Kernels(
+    kernels.primary, lambda R, _, pull, slope: kernels.primary_backward(R, pull, slope), extra=0
+)
+_PHYSICAL = _Kernels(kernels.physical, kernels.physical_backward, extra=1)
+_PUBLISHED = _Kernels(
+    kernels.published, lambda R, _, pull, slope: kernels.published_backward(R, pull, slope), extra=1
+)
+
+
+def _over_rays(pass_: _Kernels, reflection: Tensor) -> Tensor:
     rays = reflection.reshape(prod(reflection.shape[:-1]), reflection.shape[-1]).contiguous()
     if rays.requires_grad and torch.is_grad_enabled():
-        echoes: Tensor = kind.apply(rays)  # type: ignore[no-untyped-call]
+        echoes: Tensor = _Pass.apply(rays, pass_)  # type: ignore[no-untyped-call]
     else:
-        echoes = kind.run(rays.detach())
+        echoes = _echoes(rays.detach(), pass_)
     return echoes.reshape(*reflection.shape[:-1], echoes.shape[-1])
 
 
-class _Primary(torch.autograd.Function):
-    @staticmethod
-    def run(rays: Tensor) -> Tensor:
-        echoes = torch.empty_like(rays)
-        kernels.primary(rays.numpy(), echoes.numpy())
-        return echoes
-
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, rays: Tensor) -> Tensor:
-        ctx.save_for_backward(rays)
-        return _Primary.run(rays.detach())
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: torch.autograd.function.FunctionCtx, pull: Tensor) -> Tensor:
-        (rays,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        slope = torch.empty_like(rays)
-        kernels.primary_backward(rays.numpy(), pull.contiguous().numpy(), slope.numpy())
-        return slope
+def _echoes(rays: Tensor, pass_: _Kernels) -> Tensor:
+    echoes = rays.new_empty(rays.shape[0], rays.shape[1] + pass_.extra)
+    pass_.forward(rays.numpy(), echoes.numpy())
+    return echoes
 
 
-class _Physical(torch.autograd.Function):
+class _Pass(torch.autograd.Function):
     @staticmethod
-    def run(rays: Tensor) -> Tensor:
-        echoes = rays.new_empty(rays.shape[0], rays.shape[1] + 1)
-        kernels.physical(rays.numpy(), echoes.numpy())
-        return echoes
-
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, rays: Tensor) -> Tensor:
-        echoes = _Physical.run(rays.detach())
+    def forward(ctx: torch.autograd.function.FunctionCtx, rays: Tensor, pass_: _Kernels) -> Tensor:
+        echoes = _echoes(rays.detach(), pass_)
         ctx.save_for_backward(rays, echoes)
+        ctx.pass_ = pass_  # type: ignore[attr-defined]
         return echoes
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: torch.autograd.function.FunctionCtx, pull: Tensor) -> Tensor:
+    def backward(ctx: torch.autograd.function.FunctionCtx, pull: Tensor) -> tuple[Tensor, None]:
         rays, echoes = ctx.saved_tensors  # type: ignore[attr-defined]
         slope = torch.empty_like(rays)
-        kernels.physical_backward(
-            rays.numpy(), echoes.numpy(), pull.contiguous().numpy(), slope.numpy()
-        )
-        return slope
-
-
-class _Published(torch.autograd.Function):
-    @staticmethod
-    def run(rays: Tensor) -> Tensor:
-        echoes = rays.new_empty(rays.shape[0], rays.shape[1] + 1)
-        kernels.published(rays.numpy(), echoes.numpy())
-        return echoes
-
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, rays: Tensor) -> Tensor:
-        ctx.save_for_backward(rays)
-        return _Published.run(rays.detach())
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: torch.autograd.function.FunctionCtx, pull: Tensor) -> Tensor:
-        (rays,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        slope = torch.empty_like(rays)
-        kernels.published_backward(rays.numpy(), pull.contiguous().numpy(), slope.numpy())
-        return slope
+        arrays = [tensor.numpy() for tensor in (rays, echoes, pull.contiguous(), slope)]
+        ctx.pass_.backward(*arrays)  # type: ignore[attr-defined]
+        return slope, None

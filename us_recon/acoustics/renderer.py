@@ -124,20 +124,24 @@ def echoes(
     way: ``1 - R^2`` at each interface, there and back, and the attenuation.
     """
     step_mm = probe.sample_step_mm
-    R = reflections(fields)
-    lost = torch.log1p(-R * R) - two_way_loss(fields, step_mm, device)
-    passed = torch.exp(F.pad(torch.cumsum(lost[..., :-1], dim=-1), (1, 0)))
+    R, absorbed = reflections(fields), two_way_loss(fields, step_mm, device)
+    passed = left_over(absorbed - torch.log1p(-R * R))
     level = torch.exp(device.edge_db / _DB)
     if settings.echoes == EchoMode.COUPLED:
         # The coupled system holds reflection and transmission; the attenuation is apart.
-        attenuated = torch.exp(
-            F.pad(torch.cumsum(-two_way_loss(fields, step_mm, device)[..., :-1], dim=-1), (1, 0))
-        )
-        edges = level * attenuated * coupled(R[..., :-1].contiguous(), settings.convention)
+        rho = coupled(R[..., :-1].contiguous(), settings.convention)
+        edges = level * left_over(absorbed) * rho
     else:
         edges = level * passed * R * facets(fields.steepest, directions, device)
     scatter = torch.exp(device.scatter_db / _DB) * passed * fields.scatter
     return edges, scatter, passed
+
+
+def left_over(
+    lost: Float[Tensor, "poses beams samples"],
+) -> Float[Tensor, "poses beams samples"]:
+    """Return the amplitude that is left at each sample, given the losses of all steps in neper."""
+    return torch.exp(-F.pad(torch.cumsum(lost[..., :-1], dim=-1), (1, 0)))
 
 
 def reflections(fields: BeamFields) -> Float[Tensor, "poses beams samples"]:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from us_recon.acoustics.field_kernels import add_outer
+from us_recon.acoustics.field_kernels import add_outer, at
 from us_recon.acoustics.fields import affine_slope, corner_offsets, points_of
 from us_recon.acoustics.propagation import is_compiled_for
 from us_recon.compiled import compiled, in_threads
@@ -104,9 +104,7 @@ def _look_up(table: Array, plane: Array, affine: Array, values: Array, low: int,
         A = affine[pose]
         for n in range(plane.shape[1]):
             p, q = plane[beam, n, 0], plane[beam, n, 1]
-            x = A[0, 0] * p + A[0, 1] * q + A[0, 3]
-            y = A[1, 0] * p + A[1, 1] * q + A[1, 3]
-            z = A[2, 0] * p + A[2, 1] * q + A[2, 3]
+            x, y, z = at(A, 0, p, q), at(A, 1, p, q), at(A, 2, p, q)
             x0, y0, z0 = np.floor(x), np.floor(y), np.floor(z)
             s, t, u = x - x0, y - y0, z - z0
             i, j, k = int(x0) & wrap, int(y0) & wrap, int(z0) & wrap
@@ -134,9 +132,7 @@ def _look_up_backward(
         A, total = affine[pose], by_beam[pose, beam]
         for n in range(plane.shape[1]):
             p, q = plane[beam, n, 0], plane[beam, n, 1]
-            x = A[0, 0] * p + A[0, 1] * q + A[0, 3]
-            y = A[1, 0] * p + A[1, 1] * q + A[1, 3]
-            z = A[2, 0] * p + A[2, 1] * q + A[2, 3]
+            x, y, z = at(A, 0, p, q), at(A, 1, p, q), at(A, 2, p, q)
             x0, y0, z0 = np.floor(x), np.floor(y), np.floor(z)
             s, t, u = x - x0, y - y0, z - z0
             i, j, k = int(x0) & wrap, int(y0) & wrap, int(z0) & wrap

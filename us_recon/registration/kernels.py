@@ -8,20 +8,20 @@ the fit moves with position by ``f = sum_c a_c grad x_c``, and what new coeffici
 is projected out.
 """
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from us_recon.compiled import compiled
 
 Array = NDArray[np.float32]
 Wide = NDArray[np.float64]
 
 _LEAST_SHARE = 0.02
+_FASTMATH = {"contract", "reassoc", "nsz"}
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,6 @@ class Kernels:
 
     score: Callable[..., None]
     linearise: Callable[..., tuple[float, float]]
-
-
-def _compiled(function: Any, **options: Any) -> Any:
-    # A run-time type checker, as the tests install one, may have wrapped the function.
-    plain = inspect.unwrap(function)
-    fast = {"contract", "reassoc", "nsz"}
-    return njit(cache=True, nogil=True, error_model="numpy", fastmath=fast, **options)(plain)
 
 
 @lru_cache
@@ -131,7 +124,7 @@ def kernels(channels: int) -> Kernels:  # noqa: PLR0915  (loops in a closure ove
                         rows[n, at] = wg * slopes[h]
                         at += 1
 
-    moments = _compiled(moments_)
+    moments = compiled(moments_, fastmath=_FASTMATH)
 
     def fit_(total, ridge, normal, mean, coefficient):  # type: ignore[no-untyped-def]
         """Fit a patch from its moments, each divided by the weight; return what is explained.
@@ -169,7 +162,7 @@ def kernels(channels: int) -> Kernels:  # noqa: PLR0915  (loops in a closure ove
             coefficient[c] = rest / normal[c, c]
         return explained
 
-    fit = _compiled(fit_)
+    fit = compiled(fit_, fastmath=_FASTMATH)
 
     def score_(  # type: ignore[no-untyped-def]
         data, shape, points, u, valid, members, weight, variance, ridge, matrices, least_filling,
@@ -202,7 +195,7 @@ def kernels(channels: int) -> Kernels:  # noqa: PLR0915  (loops in a closure ove
                 below += share * variance[p]
             explained[pose], total[pose] = above, below
 
-    score = _compiled(score_)
+    score = compiled(score_, fastmath=_FASTMATH)
 
     def linearise_(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915
         data, shape, points, u, valid, members, weight, variance, ridge, matrix, axes, turned,
@@ -311,5 +304,5 @@ def kernels(channels: int) -> Kernels:  # noqa: PLR0915  (loops in a closure ove
                 curvature[a, b] = curvature[b, a]
         return above, below
 
-    linearise = _compiled(linearise_)
+    linearise = compiled(linearise_, fastmath=_FASTMATH)
     return Kernels(score, linearise)

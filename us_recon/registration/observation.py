@@ -12,6 +12,7 @@ from torch import Tensor
 
 from us_recon.errors import InputError
 from us_recon.geometry.rigid import transform_points
+from us_recon.imaging.first_and_last import between_first_and_last
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.probe import ProbeGeometry, ProbeKind
 from us_recon.imaging.scan_conversion import to_beams, to_image
@@ -137,19 +138,6 @@ def sample_frame(
     blurred = _blur(pixels * counted, geometry, settings.blur_mm) / weight
     valid &= geometry.sample_depths_mm >= settings.near_field_mm
     return np.where(valid, to_beams(blurred, geometry), 0.0).astype(np.float32), valid
-
-
-def between_first_and_last(
-    echoes: Bool[np.ndarray, "beams samples"],
-) -> Bool[np.ndarray, "beams samples"]:
-    """Mark each beam from its first echo to its last.
-
-    Dark with echoes behind it is fluid and says something; dark with none behind it is shadow,
-    missing contact or the edge of the image, and says nothing.
-    """
-    before = np.logical_or.accumulate(echoes, axis=1)
-    behind = np.logical_or.accumulate(echoes[:, ::-1], axis=1)[:, ::-1]
-    return np.asarray(before & behind)
 
 
 def _blur(

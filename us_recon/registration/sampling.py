@@ -1,12 +1,12 @@
 """Trilinear interpolation of three channels at moved points, compiled; zero outside the volume."""
 
-import inspect
-from typing import Any
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float32, Float64
-from numba import njit
 from numpy.typing import NDArray
+
+from us_recon.compiled import compiled
 
 Array = NDArray[np.float32]
 CHANNELS = 3
@@ -31,13 +31,7 @@ def interpolate(
     return values
 
 
-def _compiled(function: Any) -> Any:
-    # A run-time type checker, as the tests install one, may have wrapped the function.
-    plain = inspect.unwrap(function)
-    return njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})(plain)
-
-
-@_compiled
+@partial(compiled, fastmath={"contract"})
 def _interpolate(
     data: Array, shape: NDArray[np.int64], points: Array, matrix: Array, values: Array,
 ) -> None:  # fmt: skip

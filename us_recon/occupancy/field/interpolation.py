@@ -3,13 +3,13 @@
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt8
 
-from us_recon.occupancy.field.compiled import compiled
 from us_recon.occupancy.field.lattice import VERTICES
+from us_recon.occupancy.field.loops import compiled_loop
 
 _ONE = np.float32(1)
 
 
-@compiled
+@compiled_loop
 def vertex_number(
     i: int, j: int, k: int, low: Int64[np.ndarray, "3"], directory: Int32[np.ndarray, "x y z"]
 ) -> int:
@@ -23,7 +23,7 @@ def vertex_number(
     return slot * VERTICES + ((i & 7) << 6) + ((j & 7) << 3) + (k & 7) if slot >= 0 else -1
 
 
-@compiled
+@compiled_loop
 def look_up(
     points_mm: Float32[np.ndarray, "n 3"],
     spacing_mm: float,
@@ -65,7 +65,7 @@ def look_up(
                     features[n, first + channel] += share * values[vertex, channel]
 
 
-@compiled
+@compiled_loop
 def adam(
     corners: Int32[np.ndarray, "n 8"],
     shares: Float32[np.ndarray, "n 8"],

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 
-from us_recon.occupancy.field.compiled import compiled
+from us_recon.occupancy.field.loops import compiled_loop
 
 SIDE = 8  # vertices along an edge of a block
 VERTICES = SIDE**3
@@ -156,7 +156,7 @@ class FeatureLattice:
             self.marks = np.pad(self.marks, (0, more * VERTICES))
 
 
-@compiled
+@compiled_loop
 def _mark_blocks(
     points_mm: Float32[np.ndarray, "n 3"],
     per_mm: float,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from us_recon.occupancy.field.compiled import compiled
+from us_recon.occupancy.field.loops import compiled_loop
 
 Beams = Float32[np.ndarray, "beams samples"]
 Samples = Float32[np.ndarray, " samples"]
@@ -80,7 +80,7 @@ def _inputs(
     )  # fmt: skip
 
 
-@compiled
+@compiled_loop
 def _render(
     occupancy: Beams,
     attenuation: Beams,
@@ -107,7 +107,7 @@ def _render(
             passed += a
 
 
-@compiled
+@compiled_loop
 def _adjoint(
     occupancy: Beams,
     attenuation: Beams,

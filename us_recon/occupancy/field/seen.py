@@ -3,10 +3,10 @@
 import numpy as np
 from jaxtyping import Float32, Int16, Int32, Int64
 
-from us_recon.occupancy.field.compiled import compiled
 from us_recon.occupancy.field.fit import FieldFit
 from us_recon.occupancy.field.interpolation import vertex_number
 from us_recon.occupancy.field.lattice import FeatureLattice
+from us_recon.occupancy.field.loops import compiled_loop
 from us_recon.occupancy.field.replay import BeamPicks, Replay
 
 _REACHED = 0.3  # transmission: down to here a beam sees what is empty
@@ -126,7 +126,7 @@ def _counts_per_view(replay: Replay, spacing_mm: float) -> float:
     return 8 * spacing_mm**2 / (apart_mm * lines.step_mm)
 
 
-@compiled
+@compiled_loop
 def _count(
     origins_mm: Float32[np.ndarray, "n 3"],
     directions: Float32[np.ndarray, "n 3"],
