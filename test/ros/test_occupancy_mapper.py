@@ -46,7 +46,9 @@ def publish_plane(graph: Any, frames: int) -> None:
 
 def start(graph: Any, folder: Path) -> OccupancyMapperNode:
     overrides = {"reliable_images": True, "status_period_s": 0.1, "mesh_period_s": 0.1,
-                 "output_dir": str(folder), "label_wait_images": 1}  # fmt: skip
+                 "output_dir": str(folder), "label_wait_images": 1,
+                 # A slow machine is no stalled scanner.
+                 "stall_after_s": 600.0}  # fmt: skip
     node = graph.add(
         OccupancyMapperNode(
             parameter_overrides=[Parameter(name, value=value) for name, value in overrides.items()]
