@@ -21,6 +21,7 @@ from us_recon.registration.gate import Evidence, doubts, missing_before, score_t
 from us_recon.registration.keyframes import KeyframeWindow
 from us_recon.registration.objective import make_objective
 from us_recon.registration.observation import BeamWindow, observe
+from us_recon.registration.patient_images import PatientImages
 from us_recon.registration.search import GlobalSearch, make_levels, mirrored
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.registration.solver import Refinement, refine
@@ -95,19 +96,21 @@ class MriRegistration:
     withdrawn.
     """
 
-    def __init__(self, volume: Volume, settings: RegistrationSettings | None = None) -> None:
+    def __init__(
+        self, images: Volume | PatientImages, settings: RegistrationSettings | None = None
+    ) -> None:
         """Prepare the MRI.
 
         Args:
-            volume: MRI in RAS+ millimetres.
+            images: One MRI, or all that is known of the patient; RAS+ millimetres.
             settings: How it is registered.
 
         Raises:
-            InputError: The volume holds no image.
+            InputError: A volume holds no image.
         """
         self.settings = settings or RegistrationSettings()
-        self.channels = make_channels(volume, self.settings)
-        self._coarse_channels = make_coarse_channels(volume, self.settings)
+        self.channels = make_channels(images, self.settings)
+        self._coarse_channels = make_coarse_channels(images, self.settings)
         self.window = KeyframeWindow(
             self.settings.window_frames,
             self.settings.keyframe_distance_mm,

@@ -36,6 +36,12 @@ class RegistrationSettings:
     remove_depth_mean: bool = setting(
         True, "Subtract the images' mean brightness at each depth (time-gain compensation)."
     )
+    channels: str = setting(
+        "all",
+        "What explains the images: mri (LC2: intensity and gradient magnitude), tissue (levels of "
+        "edges and backscatter, where the MRI's contrast is given), or all that there is.",
+        choices=("all", "mri", "tissue"),
+    )
     window_frames: int = setting(
         24, "Frames that are registered together, chosen for different poses.",
         minimum=1, maximum=200,
@@ -147,6 +153,7 @@ class RegistrationSettings:
         """Return the settings of the level at which a search begins."""
         return replace(
             self,
+            channels="mri",
             grid_mm=self.coarse_grid_mm,
             blur_mm=self.coarse_blur_mm,
             patch_samples=self.coarse_patch_samples,
