@@ -30,7 +30,7 @@ from us_recon.registration.patient_images import patient_images
 from us_recon.registration.registrar import MriRegistration, RegistrationUpdate
 from us_recon.simulation.tracker import random_rigid
 
-CALIBRATION, TEST = tuple(range(1000, 1012)), tuple(range(2000, 2016))
+CALIBRATION, TEST = tuple(range(1000, 1010)), tuple(range(2000, 2016))
 OWN, FEW, FLIPPED, ELSEWHERE = "own", "own, few frames", "flipped", "elsewhere"
 FEW_FRAMES = 5
 MEDIAN_DISTANCE = 0.891  # of chi squared with six degrees of freedom, over six

@@ -44,7 +44,7 @@ def test_several_mris_are_known_only_where_all_are() -> None:
     whole = Volume(rng.uniform(10, 20, (12, 12, 12)).astype(np.float32), np.eye(4))
     half = Volume(whole.data[:6].copy(), np.eye(4))
     images = patient_images([whole, half])
-    assert not images.levels
+    assert not images.tissue
     channels = make_channels(images, RegistrationSettings())
     assert channels.data.shape[-1] == 5
     # Of 6 slices one at each end is border.
@@ -55,15 +55,17 @@ def test_several_mris_are_known_only_where_all_are() -> None:
 def test_tissue_of_one_mri_joins_its_channels() -> None:
     head = virtual_head("t1", 1005, crop="front").volume
     images = patient_images([head], ["t1"])
-    edges, scatter = images.levels
+    edges, scatter = images.tissue
     known = np.isfinite(edges.data)
     assert known.all() and edges.data.min() >= -80.0 and scatter.data.min() >= -26.0
     settings = RegistrationSettings()
-    assert make_channels(images, settings).data.shape[-1] == 5
+    joint = make_channels(images, settings)
+    assert joint.data.shape[-1] == 4
     assert make_channels(images, replace(settings, channels="mri")).data.shape[-1] == 3
     tissue = make_channels(images, replace(settings, channels="tissue"))
     assert tissue.data.shape[-1] == 3
-    np.testing.assert_array_equal(tissue.data[..., 0], make_channels(images, settings).data[..., 2])
+    # Both end with the backscatter and the mask.
+    np.testing.assert_array_equal(tissue.data[..., 1:], joint.data[..., 2:])
     assert make_coarse_channels(images, replace(settings, channels="tissue")).data.shape[-1] == 3
 
 
@@ -71,7 +73,7 @@ def test_a_ct_has_tissue_too() -> None:
     hounsfield = np.full((6, 6, 6), 40.0, dtype=np.float32)
     hounsfield[3:] = 1000.0
     images = patient_images([Volume(hounsfield, np.eye(4))], ["ct"])
-    edges = images.levels[0].data
+    edges = images.tissue[0].data
     # Inside soft tissue nothing reflects; at the bone a good part does.
     assert edges[0, 3, 3] == pytest.approx(-80.0) and edges[3, 3, 3] > -15.0
 

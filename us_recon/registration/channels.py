@@ -1,8 +1,8 @@
 """The MRI side of the similarity: channels that explain images, and where there is anything.
 
-LC2's are intensity and gradient magnitude of each MRI. The levels of the tissue's echoes join them
-where they are known: on a real patient neither family ranks poses as well as both
-(``python -m benchmarks.expected_images``).
+LC2's are intensity and gradient magnitude of each MRI. Where the tissue is known, the level of its
+backscatter joins them: that sets the true pose of simulated brains further apart from others than
+either family alone (``python -m benchmarks.brain_registration``). Its edges add little then.
 """
 
 from dataclasses import dataclass
@@ -86,14 +86,14 @@ def make_channels(images: Volume | PatientImages, settings: RegistrationSettings
         intensity, known = _smooth(volume, blur_voxels)
         lc2 += [intensity, gradient_magnitude(intensity, volume.T_index_space)]
         inside &= binary_erosion(known)  # the border of the array counts as unknown
-    tissue = [gaussian_filter(level.data, blur_voxels) for level in known_of.levels]
+    tissue = [gaussian_filter(level.data, blur_voxels) for level in known_of.tissue]
     if settings.channels == "tissue" and not tissue:
         raise ConfigError(
             "channels is 'tissue', but the tissue is not known; expected one MRI whose contrast is "
-            "given (t1, t2, flair, or ct), or channels all or mri"
+            "given (t1, t2, flair, or ct), or channels joint or mri"
         )
-    channels = {"all": [*lc2, *tissue], "mri": lc2, "tissue": tissue}[settings.channels]
-    standard = [_standardised(channel, inside) for channel in channels]
+    chosen = {"joint": [*lc2, *tissue[-1:]], "mri": lc2, "tissue": tissue}[settings.channels]
+    standard = [_standardised(channel, inside) for channel in chosen]
     extent = np.maximum(settings.patch_samples * settings.grid_mm / first.spacing_mm, 1.0)
     return MriChannels(
         data=np.stack([*standard, inside.astype(np.float32)], axis=-1),

@@ -25,11 +25,12 @@ class PatientImages:
 
     Attributes:
         mris: One or more; the first one gives the grid.
-        levels: Levels of the tissue's echoes in dB, on the grid of the first.
+        tissue: Levels of the tissue's edges and of its backscatter in dB, on the grid of the first;
+            empty where the tissue is not known.
     """
 
     mris: tuple[Volume, ...]
-    levels: tuple[Volume, ...] = ()
+    tissue: tuple[Volume, ...] = ()
 
     @property
     def first(self) -> Volume:

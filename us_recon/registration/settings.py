@@ -37,10 +37,11 @@ class RegistrationSettings:
         True, "Subtract the images' mean brightness at each depth (time-gain compensation)."
     )
     channels: str = setting(
-        "all",
+        "joint",
         "What explains the images: mri (LC2: intensity and gradient magnitude), tissue (levels of "
-        "edges and backscatter, where the MRI's contrast is given), or all that there is.",
-        choices=("all", "mri", "tissue"),
+        "edges and backscatter; needs the MRI's contrast), or joint (LC2, with the backscatter "
+        "where the contrast is given).",
+        choices=("joint", "mri", "tissue"),
     )
     window_frames: int = setting(
         24, "Frames that are registered together, chosen for different poses.",
