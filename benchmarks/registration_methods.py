@@ -1,7 +1,7 @@
 """The registration methods that are compared: frames, an MRI and a first guess in, a pose out."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
@@ -11,11 +11,13 @@ from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.volume import Volume
 from us_recon.registration.objective import make_objective
 from us_recon.registration.observation import observe
+from us_recon.registration.patient_images import PatientImages
 from us_recon.registration.registrar import MriRegistration, RegistrationUpdate
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.registration.solver import turn_about_centre
 
 NELDER_MEAD_EVALUATIONS = 600
+LC2_ALONE = RegistrationSettings(channels="mri")
 NELDER_MEAD_STEP = 4.0  # mm and degrees: size of the first simplex, of the order of the errors
 
 
@@ -34,20 +36,21 @@ class Outcome:
     update: RegistrationUpdate | None = None
 
 
-RegistrationMethod = Callable[[Sequence[TrackedFrame], Volume, Matrix4], Outcome]
+Images = Volume | PatientImages
+RegistrationMethod = Callable[[Sequence[TrackedFrame], Images, Matrix4], Outcome]
 
 
-def identity(frames: Sequence[TrackedFrame], mri: Volume, T_start: Matrix4) -> Outcome:
+def identity(frames: Sequence[TrackedFrame], images: Images, T_start: Matrix4) -> Outcome:
     """Leave the MRI where it was."""
-    del frames, mri
+    del frames, images
     return Outcome(T_start)
 
 
-def lc2(settings: RegistrationSettings) -> RegistrationMethod:
+def registrar(settings: RegistrationSettings) -> RegistrationMethod:
     """Return the registration of this package."""
 
-    def run(frames: Sequence[TrackedFrame], mri: Volume, T_start: Matrix4) -> Outcome:
-        registration = prepared(frames, mri, settings)
+    def run(frames: Sequence[TrackedFrame], images: Images, T_start: Matrix4) -> Outcome:
+        registration = prepared(frames, images, settings)
         registration.set_initial(T_start)
         update = registration.step()
         while registration.searching:
@@ -64,12 +67,12 @@ def nelder_mead(
 ) -> RegistrationMethod:
     """Return LC2 climbed without derivatives, as is usual in the field.
 
-    The same score on the same frames as `lc2`, over three shifts (mm) and three turns (degrees)
+    LC2's score on the same frames as `registrar`, over three shifts (mm) and three turns (degrees)
     about the images' centre, from the first guess.
     """
 
-    def run(frames: Sequence[TrackedFrame], mri: Volume, T_start: Matrix4) -> Outcome:
-        registration = prepared(frames, mri, RegistrationSettings())
+    def run(frames: Sequence[TrackedFrame], images: Images, T_start: Matrix4) -> Outcome:
+        registration = prepared(frames, images, LC2_ALONE)
         window = observe(registration.window.frames, registration.settings)
         objective = make_objective(window, registration.channels, registration.settings)
         start = invert_rigid(T_start)
@@ -96,28 +99,32 @@ def nelder_mead(
     return run
 
 
-def mutual_information(frames: Sequence[TrackedFrame], mri: Volume, T_start: Matrix4) -> Outcome:
-    """Register by SimpleITK's mutual information (see `mutual_information`)."""
+def mutual_information(frames: Sequence[TrackedFrame], images: Images, T_start: Matrix4) -> Outcome:
+    """Register by SimpleITK's mutual information (see `mutual_information`), to the first MRI."""
     from benchmarks.mutual_information import register
 
+    mri = images.first if isinstance(images, PatientImages) else images
     return Outcome(register(frames, mri, T_start))
 
 
 def prepared(
-    frames: Sequence[TrackedFrame], mri: Volume, settings: RegistrationSettings
+    frames: Sequence[TrackedFrame], images: Images, settings: RegistrationSettings
 ) -> MriRegistration:
     """Return the registrar with all frames taken in."""
-    registration = MriRegistration(mri, settings)
+    registration = MriRegistration(images, settings)
     for frame in frames:
         registration.add_frame(frame)
     return registration
 
 
-SEARCH, LOCAL = "LC2, search", "LC2, local"
+SEARCH, LOCAL = "search", "local"
+SEARCH_LC2, SEARCH_TISSUE = "search, LC2 alone", "search, tissue alone"
 REGISTRATION_METHODS: dict[str, RegistrationMethod] = {
     "identity": identity,
-    SEARCH: lc2(RegistrationSettings()),
-    LOCAL: lc2(replace(RegistrationSettings(), start_count=0)),
+    SEARCH: registrar(RegistrationSettings()),
+    SEARCH_LC2: registrar(LC2_ALONE),
+    SEARCH_TISSUE: registrar(RegistrationSettings(channels="tissue")),
+    LOCAL: registrar(RegistrationSettings(start_count=0)),
     "LC2 with Nelder-Mead": nelder_mead(),
     "mutual information": mutual_information,
 }

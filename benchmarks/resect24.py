@@ -27,6 +27,7 @@ from benchmarks.registration_methods import (
     NELDER_MEAD_EVALUATIONS,
     REGISTRATION_METHODS,
     SEARCH,
+    SEARCH_LC2,
 )
 from benchmarks.tables import data_dir, write_table
 from us_recon.evaluation.registration_figure import overlay, panel_figure
@@ -44,7 +45,9 @@ from us_recon.io.landmarks import read_tag_pairs
 from us_recon.io.volumes import read_volume
 from us_recon.pipeline.threads import use_one_thread
 from us_recon.registration.landmarks import fit_rigid
+from us_recon.registration.patient_images import PatientImages, patient_images, resampled
 from us_recon.registration.registrar import MriRegistration
+from us_recon.simulation.cell import make_cell
 from us_recon.simulation.reslice import sweep
 
 FINE_MM, SUCCESS_MM = 1.5, 2.0
@@ -74,6 +77,7 @@ class Starts:
 NEAR = Starts("near", 20, 5.0, 5.0, seed=24, dev_seed=1024)
 FAR = Starts("far", 50, 20.0, 15.0, seed=25, dev_seed=1025)
 FAST_STARTS = 1
+BOTH, FLIPPED, OTHER_HEAD = "FLAIR and T1", ("FLAIR flipped", "T1 flipped"), "another head"
 PROCESSES = 2
 FRAMES = 30
 PROBE = ProbeGeometry.sector(ProbeKind.CONVEX, 34.0, 40.0, depth_mm=45.0, width_px=240)
@@ -87,11 +91,13 @@ Real patient, RESECT case 24 (brain, before resection). {frames} frames are cut 
 compounded ultrasound along the probe's own sweep (the case has no frames of its own), and
 registered from starts off the landmarks' rigid pose. {starts}.
 Error: mean distance of the 16 landmark pairs; the landmarks' own rigid fit leaves {floor:.2f} mm.
-`LC2, search` is `MriRegistration` at its default settings, `LC2, local` refines the start alone.
-`accepted` passed the gate, `right` is the share of those within 2 mm. Control: the MRI flipped on
-all three axes, from the same starts; nothing there may be accepted.
+`search` is `MriRegistration` at its default settings; the MRI's contrast is given, so that the
+tissue's backscatter joins LC2, where there is but one MRI. `search, LC2 alone` leaves it out,
+`local` refines the start alone. `accepted` passed the gate, `right` is the share of those within
+2 mm. Controls, of which nothing may be accepted: the MRI flipped on all three axes, and another
+head (the ICBM template's T1, on its own axes), from the same starts.
 
-Baselines, which have no gate: `identity` does nothing; `LC2 with Nelder-Mead` climbs the same score
+Baselines, which have no gate: `identity` does nothing; `LC2 with Nelder-Mead` climbs LC2's score
 on the same frames without derivatives ({evaluations} evaluations); `mutual information` is
 Mattes' of SimpleITK between the compounded frames and the MRI, over three resolutions.
 
@@ -170,16 +176,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def wanted(starts: Starts) -> list[tuple[str, str]]:
-    """Return MRI and method of each row.
-
-    From far, only the search is tried on T1 and on the controls.
-    """
-    names = list(REGISTRATION_METHODS)
+    """Return MRI and method of each row."""
+    baselines = ["identity", SEARCH, "LC2 with Nelder-Mead", "mutual information"]
     if starts.name == FAR.name:
-        rows = [("FLAIR", name) for name in names if name != LOCAL]
-        return [*rows, ("T1", SEARCH), ("FLAIR flipped", SEARCH), ("T1 flipped", SEARCH)]
-    rows = [(mri, name) for mri in ("FLAIR", "T1") for name in names]
-    return [*rows, ("FLAIR flipped", SEARCH), ("T1 flipped", SEARCH)]
+        rows = [("FLAIR", name) for name in (*baselines, SEARCH_LC2)]
+        rows += [("T1", SEARCH), ("T1", SEARCH_LC2), (BOTH, SEARCH)]
+        return [*rows, *((mri, SEARCH) for mri in (*FLIPPED, OTHER_HEAD))]
+    return [(mri, name) for mri in ("FLAIR", "T1") for name in (*baselines, LOCAL)]
+
+
+@lru_cache(maxsize=1)
+def images(name: str) -> PatientImages:
+    """Return what a row registers."""
+    mris = patient().mris
+    if name == BOTH:
+        return patient_images([mris["FLAIR"], mris["T1"]])
+    if name == OTHER_HEAD:
+        return patient_images([resampled(make_cell("brain").mri, mris["T1"])], ["t1"])
+    return patient_images([mris[name]], [name.split(maxsplit=1)[0].lower()])
 
 
 def tried(starts: Starts, mri: str, method: str) -> list[Case]:
@@ -188,7 +202,7 @@ def tried(starts: Starts, mri: str, method: str) -> list[Case]:
     one = patient()
     cases: list[Case] = []
     for number, T_start in enumerate(one.starts(starts)):
-        register = partial(REGISTRATION_METHODS[method], one.frames, one.mris[mri], T_start)
+        register = partial(REGISTRATION_METHODS[method], one.frames, images(mri), T_start)
         result = measured(register)
         update = result.value.update
         cases.append(
@@ -274,9 +288,9 @@ def summarised(cases: Sequence[Case]) -> dict[str, object]:
 def draw(path: Path, patient: Patient, T_start: Matrix4) -> None:
     """Write measured and expected image and the MRI's slice: before, after, and by landmarks."""
     frame, mri = patient.frames[len(patient.frames) // 2], patient.mris["FLAIR"]
-    after = REGISTRATION_METHODS[SEARCH](patient.frames, mri, T_start).T_world_mri
+    after = REGISTRATION_METHODS[SEARCH](patient.frames, images("FLAIR"), T_start).T_world_mri
     poses = {"before": T_start, "after": after, "landmarks": patient.T_landmarks}
-    registration = MriRegistration(mri)
+    registration = MriRegistration(images("FLAIR"))
     plane = frame.geometry.pixels_to_mm(frame.geometry.pixel_grid)
     points = transform_points(frame.T_world_transducer, np.pad(plane, ((0, 0), (0, 0), (0, 1))))
     measured = cv2.convertScaleAbs(frame.image, alpha=2.0)

@@ -11,8 +11,8 @@ from benchmarks.registration_methods import (
     REGISTRATION_METHODS,
     SEARCH,
     identity,
-    lc2,
     nelder_mead,
+    registrar,
 )
 from us_recon.geometry.rigid import Matrix4, make_rigid, transform_points
 from us_recon.imaging.frame import TrackedFrame
@@ -36,7 +36,8 @@ def test_the_start_is_off(T_world_mri: Matrix4) -> None:
 
 def test_the_table_has_a_row_for_each_class_of_method() -> None:
     assert list(REGISTRATION_METHODS) == [
-        "identity", "LC2, search", "LC2, local", "LC2 with Nelder-Mead", "mutual information",
+        "identity", "search", "search, LC2 alone", "search, tissue alone", "local",
+        "LC2 with Nelder-Mead", "mutual information",
     ]  # fmt: skip
 
 
@@ -74,7 +75,7 @@ def test_the_registrar_gives_its_judgement(
     brain_frames: list[TrackedFrame], mri_of: Callable[[int], Volume], T_world_mri: Matrix4
 ) -> None:
     local = replace(RegistrationSettings(), start_count=0)
-    outcome = lc2(local)(brain_frames, mri_of(1), T_world_mri @ OFFSET)
+    outcome = registrar(local)(brain_frames, mri_of(1), T_world_mri @ OFFSET)
     assert outcome.update is not None and outcome.accepted is outcome.update.trusted
     assert error_mm(outcome.T_world_mri, T_world_mri) < 0.3
 
