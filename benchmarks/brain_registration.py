@@ -48,7 +48,8 @@ success. The last columns are the successes by how far the start was shifted.
 The virtual brain is its own MRI's template, without brain shift: no accuracy to expect of a
 patient. `gap`: lead in score over the next different pose, as a share of the score; median of the
 successes. CPU: all threads, preparation of the MRI included but for the map of its tissue, which is
-made once for a patient (see `tissue_map`); wall: what passes with two threads. Memory: peak above what was resident.
+made once for a patient (see `tissue_map`); wall: what passes meanwhile, with two threads.
+Memory: peak above what was resident.
 """
 
 
