@@ -92,9 +92,9 @@ def with_more(mri: Volume, share: float, rng: np.random.Generator) -> Volume:
 def registered(seed: int, patient: RegistrationCase) -> Iterator[Case]:
     """Yield the figures of one patient in all cases."""
     flipped = replace(patient.mri, data=np.ascontiguousarray(patient.mri.data[::-1, ::-1, ::-1]))
-    contrasts = ["t1"] if seed % 2 else []
+    contrast = "t1" if seed % 2 else ""
     own, other = (
-        MriRegistration(patient_images([mri], contrasts)) for mri in (patient.mri, flipped)
+        MriRegistration(patient_images([mri], contrast)) for mri in (patient.mri, flipped)
     )
     middle = len(patient.frames) // 2
     few = patient.frames[middle - FEW_FRAMES // 2 :][:FEW_FRAMES]

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cases: list[Case] = []
     for seed in seeds:
         patient = BRAIN_REG.case(seed)
-        images = patient_images([patient.mri], ["t1"])
+        images = patient_images([patient.mri], "t1")
         for name, method in REGISTRATION_METHODS.items():
             cases.append({"seed": seed, "method": name, **tried(method, patient, images)})
             print(cases[-1], flush=True)

@@ -192,7 +192,7 @@ def images(name: str) -> PatientImages:
     if name == BOTH:
         return patient_images([mris["FLAIR"], mris["T1"]])
     if name == OTHER_HEAD:
-        return patient_images([resampled(make_cell("brain").mri, mris["T1"])], ["t1"])
+        return patient_images([resampled(make_cell("brain").mri, mris["T1"])], "t1")
     return patient_images([mris[name]], [name.split(maxsplit=1)[0].lower()])
 
 

@@ -44,7 +44,7 @@ def test_several_mris_are_known_only_where_all_are() -> None:
     whole = Volume(rng.uniform(10, 20, (12, 12, 12)).astype(np.float32), np.eye(4))
     half = Volume(whole.data[:6].copy(), np.eye(4))
     images = patient_images([whole, half])
-    assert not images.tissue
+    assert images.acoustics is None and not images.tissue
     channels = make_channels(images, RegistrationSettings())
     assert channels.data.shape[-1] == 5
     # Of 6 slices one at each end is border.
@@ -54,7 +54,7 @@ def test_several_mris_are_known_only_where_all_are() -> None:
 
 def test_tissue_of_one_mri_joins_its_channels() -> None:
     head = virtual_head("t1", 1005, crop="front").volume
-    images = patient_images([head], ["t1"])
+    images = patient_images([head], "t1")
     edges, scatter = images.tissue
     known = np.isfinite(edges.data)
     assert known.all() and edges.data.min() >= -80.0 and scatter.data.min() >= -26.0
@@ -72,16 +72,21 @@ def test_tissue_of_one_mri_joins_its_channels() -> None:
 def test_a_ct_has_tissue_too() -> None:
     hounsfield = np.full((6, 6, 6), 40.0, dtype=np.float32)
     hounsfield[3:] = 1000.0
-    images = patient_images([Volume(hounsfield, np.eye(4))], ["ct"])
+    images = patient_images([Volume(hounsfield, np.eye(4))], "ct")
     edges = images.tissue[0].data
     # Inside soft tissue nothing reflects; at the bone a good part does.
     assert edges[0, 3, 3] == pytest.approx(-80.0) and edges[3, 3, 3] > -15.0
 
 
+def test_two_contrasts_need_no_backscatter() -> None:
+    hounsfield = Volume(np.full((6, 6, 6), 40.0, dtype=np.float32), np.eye(4))
+    hounsfield.data[3:] = 1000.0
+    images = patient_images([hounsfield, hounsfield], "ct")
+    assert make_channels(images, RegistrationSettings()).data.shape[-1] == 5
+
+
 def test_what_is_asked_for_must_be_known() -> None:
     volume = ramp((5, 5, 5), np.eye(4))
-    with pytest.raises(ConfigError, match="as many contrasts or none"):
-        patient_images([volume], ["t1", "flair"])
     with pytest.raises(ConfigError, match="0 MRIs"):
         patient_images([])
     with pytest.raises(ConfigError, match="tissue is not known"):

@@ -31,6 +31,7 @@ from us_recon.pipeline.node_settings import (
 )
 from us_recon.pipeline.threads import use_one_thread
 from us_recon.registration.landmarks import fit_rigid
+from us_recon.registration.patient_images import patient_images
 from us_recon.registration.registrar import MriRegistration, RegistrationUpdate
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.settings import overridden
@@ -49,6 +50,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("bag", type=Path, help="folder of the bag")
     parser.add_argument("--mri", type=Path, required=True, help="NIfTI, .mha or .nrrd")
+    parser.add_argument(
+        "--second-mri", type=Path, help="another MRI that lies on the first, as FLAIR on T1"
+    )
+    parser.add_argument(
+        "--mri-contrast",
+        choices=("t1", "t2", "flair", "ct"),
+        help="what the first is: with it, the images are explained by the MRI's tissue too",
+    )
     guess = parser.add_mutually_exclusive_group(required=True)
     guess.add_argument(
         "--landmarks",
@@ -95,7 +104,11 @@ def run(parsed: argparse.Namespace) -> int:
         initial = fit_rigid(*read_tag_pairs(parsed.landmarks))
     else:
         initial = parse_initial(parsed.initial)
-    registration = MriRegistration(read_volume(parsed.mri), settings)
+    files = filter(None, (parsed.mri, parsed.second_mri or node.second_mri_file))
+    images = patient_images(
+        [read_volume(Path(file)) for file in files], parsed.mri_contrast or node.mri_contrast
+    )
+    registration = MriRegistration(images, settings)
     registration.set_initial(initial)
     frames = frames_from_bag(
         parsed.bag, topics=settings_from(parsed, TopicNames), assembler=assembler

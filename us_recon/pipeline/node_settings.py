@@ -63,6 +63,9 @@ class RegistrationNodeSettings:
     """What the registration node registers, from where, and how often."""
 
     mri_file: str = setting("", "Preoperative MRI (NIfTI, .mha or .nrrd).")
+    second_mri_file: str = setting(
+        "", "Another MRI of the patient that lies on the first, as FLAIR on T1; empty: none."
+    )
     mri_frame: str = setting("mri", "Frame of the MRI (RAS+, the scanner's millimetres).")
     parent_frame: str = setting(
         "", "Parent of the MRI in tf: a tracked `patient`, for instance; empty is the world."
@@ -93,7 +96,8 @@ class RegistrationNodeSettings:
     )
     mri_contrast: str = setting(
         "",
-        "What the MRI is, to render it: t1, t2, flair, or ct for Hounsfield units; empty: unknown.",
+        "What the MRI is: t1, t2, flair, or ct for Hounsfield units. With it the MRI's tissue is "
+        "mapped, to explain images by it and to render them; empty: unknown.",
         choices=("", "t1", "t2", "flair", "ct"),
     )
     device_file: str = setting(

@@ -92,7 +92,8 @@ def make_channels(images: Volume | PatientImages, settings: RegistrationSettings
             "channels is 'tissue', but the tissue is not known; expected one MRI whose contrast is "
             "given (t1, t2, flair, or ct), or channels joint or mri"
         )
-    chosen = {"joint": [*lc2, *tissue[-1:]], "mri": lc2, "tissue": tissue}[settings.channels]
+    backscatter = tissue[-1:] if len(known_of.mris) == 1 else []  # two contrasts tell tissues apart
+    chosen = {"joint": [*lc2, *backscatter], "mri": lc2, "tissue": tissue}[settings.channels]
     standard = [_standardised(channel, inside) for channel in chosen]
     extent = np.maximum(settings.patch_samples * settings.grid_mm / first.spacing_mm, 1.0)
     return MriChannels(

@@ -6,6 +6,7 @@ image may be explained; LC2 explains it by the MRI alone.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.ndimage import affine_transform
@@ -13,6 +14,7 @@ from scipy.ndimage import affine_transform
 from us_recon.acoustics.channels import tissue_levels
 from us_recon.acoustics.hounsfield import acoustic_volume_from_ct
 from us_recon.acoustics.mri_map import acoustic_volume_from_mri
+from us_recon.acoustics.volume import AcousticVolume
 from us_recon.errors import ConfigError
 from us_recon.imaging.volume import Volume
 
@@ -25,48 +27,46 @@ class PatientImages:
 
     Attributes:
         mris: One or more; the first one gives the grid.
-        tissue: Levels of the tissue's edges and of its backscatter in dB, on the grid of the first;
-            empty where the tissue is not known.
+        acoustics: The tissue of the first, None where its contrast is not known.
     """
 
     mris: tuple[Volume, ...]
-    tissue: tuple[Volume, ...] = ()
+    acoustics: AcousticVolume | None = None
 
     @property
     def first(self) -> Volume:
         """The MRI whose grid all share."""
         return self.mris[0]
 
+    @cached_property
+    def tissue(self) -> tuple[Volume, ...]:
+        """Levels of the tissue's edges and backscatter in dB; empty where it is not known."""
+        if self.acoustics is None:
+            return ()
+        levels = tissue_levels(self.acoustics)
+        return tuple(Volume(level.numpy(), self.first.T_space_index) for level in levels)
 
-def patient_images(volumes: Sequence[Volume], contrasts: Sequence[str] = ()) -> PatientImages:
-    """Gather a patient's images.
 
-    Of a single one whose contrast is known the tissue is mapped, which takes some seconds; several
-    already say more than one, and are taken as they are.
+def patient_images(volumes: Sequence[Volume], contrast: str = "") -> PatientImages:
+    """Gather a patient's images; where the contrast is known the tissue is mapped (some seconds).
 
     Args:
         volumes: MRIs that lie on each other (RAS+ millimetres), or a CT.
-        contrasts: What each is: t1, t2, flair or ct; empty where that is not known.
+        contrast: What the first one is: t1, t2, flair or ct; empty where that is not known.
 
     Raises:
-        ConfigError: There is no volume, or not as many contrasts.
+        ConfigError: There is no volume.
         InputError: The image is not what is said.
     """
-    if not volumes or (contrasts and len(contrasts) != len(volumes)):
-        raise ConfigError(
-            f"{len(volumes)} MRIs and {len(contrasts)} contrasts; expected one MRI or more, and as "
-            "many contrasts or none"
-        )
+    if not volumes:
+        raise ConfigError("0 MRIs; expected one or more")
     first = volumes[0]
     mris = (first, *(resampled(volume, first) for volume in volumes[1:]))
-    if len(mris) > 1 or not contrasts or not contrasts[0]:
+    if not contrast:
         return PatientImages(mris)
-    is_ct = contrasts[0] == CT
-    made = (
-        acoustic_volume_from_ct(first) if is_ct else acoustic_volume_from_mri(first, contrasts[0])
-    )
-    levels = tissue_levels(made)
-    return PatientImages(mris, tuple(Volume(one.numpy(), first.T_space_index) for one in levels))
+    if contrast == CT:
+        return PatientImages(mris, acoustic_volume_from_ct(first))
+    return PatientImages(mris, acoustic_volume_from_mri(first, contrast))
 
 
 def resampled(volume: Volume, grid: Volume) -> Volume:

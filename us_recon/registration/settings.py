@@ -39,8 +39,8 @@ class RegistrationSettings:
     channels: str = setting(
         "joint",
         "What explains the images: mri (LC2: intensity and gradient magnitude), tissue (levels of "
-        "edges and backscatter; needs the MRI's contrast), or joint (LC2, with the backscatter "
-        "where the contrast is given).",
+        "edges and backscatter; needs the MRI's contrast), or joint (LC2, and the backscatter "
+        "where one MRI is given and its contrast).",
         choices=("joint", "mri", "tissue"),
     )
     window_frames: int = setting(

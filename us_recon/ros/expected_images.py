@@ -8,17 +8,15 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 
 from us_recon.acoustics.expected_image import expected_image
-from us_recon.acoustics.hounsfield import acoustic_volume_from_ct
-from us_recon.acoustics.mri_map import acoustic_volume_from_mri
 from us_recon.acoustics.settings import RenderSettings
 from us_recon.acoustics.volume import AcousticVolume
 from us_recon.errors import ConfigError
 from us_recon.evaluation.registration_figure import overlay
 from us_recon.geometry.rigid import Matrix4, invert_rigid
 from us_recon.imaging.frame import TrackedFrame
-from us_recon.imaging.volume import Volume
 from us_recon.io.device_files import read_device
 from us_recon.pipeline.node_settings import RegistrationNodeSettings
+from us_recon.registration.patient_images import PatientImages
 from us_recon.ros import conversions, qos
 from us_recon.ros.worker import Worker
 
@@ -102,29 +100,24 @@ class LiveRenderer:
 
 def live_renderer(
     settings: RegistrationNodeSettings,
-    mri: Volume,
+    patient: PatientImages,
     T_world_mri: Callable[[], Matrix4 | None],
     images: ExpectedImages,
 ) -> LiveRenderer | None:
-    """Make the acoustic volume, once, and its renderer; None where the settings ask for none.
+    """Make the renderer of a patient; None where the settings ask for none.
 
     Raises:
         ConfigError: It is not said what the MRI is, or the device file is bad.
-        InputError: The MRI is not what was said.
     """
     if settings.expected != "render":
         return None
-    if not settings.mri_contrast:
+    if patient.acoustics is None:
         raise ConfigError(
             "expected is 'render' and mri_contrast is empty; expected t1, t2, flair or ct: what "
             "the image in mri_file is"
         )
     device = read_device(settings.device_file) if settings.device_file else RenderSettings()
-    if settings.mri_contrast == "ct":
-        volume = acoustic_volume_from_ct(mri)
-    else:
-        volume = acoustic_volume_from_mri(mri, settings.mri_contrast)
-    return LiveRenderer(volume, device, T_world_mri, images)
+    return LiveRenderer(patient.acoustics, device, T_world_mri, images)
 
 
 def _nothing() -> None:

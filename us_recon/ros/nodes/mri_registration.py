@@ -20,12 +20,12 @@ from us_recon.geometry.rigid import (
 )
 from us_recon.imaging.events import PoseEvent
 from us_recon.imaging.frame import TrackedFrame
-from us_recon.imaging.volume import Volume
 from us_recon.io.volumes import read_volume
 from us_recon.io.wire import MM_PER_M, pose_from_pose_stamped
 from us_recon.msg import RegistrationStatus
 from us_recon.pipeline.node_settings import RegistrationNodeSettings
 from us_recon.pipeline.threads import use_one_thread
+from us_recon.registration.patient_images import PatientImages, patient_images
 from us_recon.registration.registrar import MriRegistration, RegistrationUpdate
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.ros import conversions, qos
@@ -51,8 +51,8 @@ class MriRegistrationNode(FrameConsumer):
         self.settings = declare_settings(self, RegistrationNodeSettings)
         registration_settings = declare_settings(self, RegistrationSettings)
         self._min_score = registration_settings.min_score
-        self.volume = self._read_mri()
-        self.registration = MriRegistration(self.volume, registration_settings)
+        self.images = self._read_images()
+        self.registration = MriRegistration(self.images, registration_settings)
         self.update: RegistrationUpdate | None = None
         self._initial: Matrix4 | None = None
         self._initial_lock = Lock()  # between the executor and the worker
@@ -62,13 +62,13 @@ class MriRegistrationNode(FrameConsumer):
         self._tf_publisher = self.create_publisher(TFMessage, "/tf", qos.TF)
         self._images = ExpectedImages(self, self.assembler_settings.transducer_frame)
         self._renderer = live_renderer(
-            self.settings, self.volume, lambda: self.registration.T_world_mri, self._images
+            self.settings, self.images, lambda: self.registration.T_world_mri, self._images
         )
         self._box_publisher = self.create_publisher(Marker, "~/mri_box", qos.LATCHED)
         self._status_publisher = self.create_publisher(RegistrationStatus, "~/status", qos.STATUS)
         self.create_subscription(PoseStamped, "~/initial_pose", self._take_initial, qos.STATUS)
         stamp = self.get_clock().now().to_msg()
-        self._box_publisher.publish(box_marker(self.volume, self.settings.mri_frame, stamp))
+        self._box_publisher.publish(box_marker(self.images.first, self.settings.mri_frame, stamp))
         if self.settings.initial_from == "parameters":
             self._set_initial(self._initial_of_parameters())
         self.start(self.settings.expected_period_s)
@@ -145,10 +145,12 @@ class MriRegistrationNode(FrameConsumer):
         if self._renderer is not None:
             self._renderer.put(frame)
 
-    def _read_mri(self) -> Volume:
+    def _read_images(self) -> PatientImages:
         if not self.settings.mri_file:
             raise ConfigError("mri_file is empty; expected the path of the preoperative MRI")
-        return read_volume(Path(self.settings.mri_file))
+        files = filter(None, (self.settings.mri_file, self.settings.second_mri_file))
+        volumes = [read_volume(Path(file)) for file in files]
+        return patient_images(volumes, self.settings.mri_contrast)
 
     def _initial_of_parameters(self) -> Matrix4:
         rotation = np.asarray(rpy_matrix(*self.settings.initial_rotation_rpy_rad))[:3, :3]
