@@ -1,6 +1,7 @@
 """Whether a registration may be believed, and in words what is missing where it may not."""
 
 from dataclasses import dataclass
+from math import isnan
 
 from us_recon.registration.confidence import probability
 from us_recon.registration.observation import BeamWindow
@@ -91,7 +92,7 @@ def _too_little_confidence(evidence: Evidence, settings: RegistrationSettings) -
         f"probably not within 3 mm: confidence {evidence.confidence:.2f}, "
         f"{settings.min_confidence:g} needed"
     )
-    if not evidence.gap >= 0.0:
+    if isnan(evidence.gap):
         return f"{confidence}; no other pose was compared: search (start_count)"
     if evidence.gap < _CLEAR_GAP:
         return (

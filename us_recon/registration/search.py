@@ -165,8 +165,9 @@ class GlobalSearch:
         # To the end: a pose on its way home would pass for another answer.
         found = yield from _refined(pool, levels.fine, _poses(found), settings.max_iterations)
         self.modes = self._modes([*self.modes, *found], settings.mode_count)
-        self._keep_runners_up(_poses(hopeful))
-        self._keep_runners_up(poses)
+        missed = [*self._keep_runners_up(_poses(hopeful)), *self._keep_runners_up(poses)]
+        found = yield from _refined(pool, levels.fine, missed, settings.max_iterations)
+        self.modes = self._modes([*self.modes, *found], settings.mode_count)
         self.rounds = number + 1
 
     def _scaled(self, count: int) -> int:
@@ -192,11 +193,18 @@ class GlobalSearch:
     ) -> bool:
         return self._levels.apart_mm(T, other) > self._settings.mode_distance_mm
 
-    def _keep_runners_up(self, poses: Sequence[Float64[np.ndarray, "4 4"]]) -> None:
-        """Score the first few poses that lie elsewhere: refined ones may all have come home."""
-        best = self.best.T_mri_world
-        few = [T for T in poses if self._is_elsewhere(T, best)][:_LEAST_ELSEWHERE]
-        self._runners_up += zip(few, self._levels.fine.scores(few).tolist(), strict=True)
+    def _keep_runners_up(
+        self, poses: Sequence[Float64[np.ndarray, "4 4"]]
+    ) -> list[Float64[np.ndarray, "4 4"]]:
+        """Score the first few poses that lie elsewhere: refined ones may all have come home.
+
+        Returns those that beat the best: the few patches by which they were ranked have misled.
+        """
+        best = self.best
+        few = [T for T in poses if self._is_elsewhere(T, best.T_mri_world)][:_LEAST_ELSEWHERE]
+        scored = list(zip(few, self._levels.fine.scores(few).tolist(), strict=True))
+        self._runners_up += scored
+        return [T for T, score in scored if score > best.score]
 
     def _different(self, found: Sequence[Refinement], count: int) -> list[Refinement]:
         """Return the best that differ: those on their way to the same place count once."""
