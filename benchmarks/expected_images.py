@@ -59,6 +59,7 @@ EXPLANATIONS = {
     "edges and backscatter, primary": ("edges primary", "scatter primary"),
     "edges and backscatter, coupled": ("edges coupled", "scatter coupled"),
     "edges and backscatter, published": ("edges published", "scatter published"),
+    "LC2 with backscatter, primary": ("intensity", "gradient", "scatter primary"),
     "LC2 with edges and backscatter, primary": (
         "intensity", "gradient", "edges primary", "scatter primary",
     ),
