@@ -1,5 +1,6 @@
 """The registration methods that are compared: frames, an MRI and a first guess in, a pose out."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -29,11 +30,13 @@ class Outcome:
         T_world_mri: Pose of the MRI.
         accepted: Whether the method itself trusts it; None where it never doubts.
         update: The registrar's own result, for those who look further; None of other methods.
+        attempt_s: Time on the clock once MRI and frames were prepared; NaN where that is not apart.
     """
 
     T_world_mri: Matrix4
     accepted: bool | None = None
     update: RegistrationUpdate | None = None
+    attempt_s: float = float("nan")
 
 
 Images = Volume | PatientImages
@@ -52,12 +55,14 @@ def registrar(settings: RegistrationSettings) -> RegistrationMethod:
     def run(frames: Sequence[TrackedFrame], images: Images, T_start: Matrix4) -> Outcome:
         registration = prepared(frames, images, settings)
         registration.set_initial(T_start)
+        begun_s = time.monotonic()
         update = registration.step()
         while registration.searching:
             update = registration.step()
+        attempt_s = time.monotonic() - begun_s
         if update is None:  # too few frames: it stays silent
             return Outcome(T_start, accepted=False)
-        return Outcome(update.T_world_mri, update.trusted, update)
+        return Outcome(update.T_world_mri, update.trusted, update, attempt_s)
 
     return run
 
