@@ -34,7 +34,7 @@ from us_recon.imaging.scan_conversion import to_image
 from us_recon.imaging.volume import Volume
 from us_recon.pipeline.threads import use_one_thread
 from us_recon.registration.channels import GRADIENT, INSIDE, INTENSITY, MriChannels, make_channels
-from us_recon.registration.observation import observe
+from us_recon.registration.observation import BeamWindow, observe
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.simulation.cell import make_cell
 
@@ -72,8 +72,9 @@ NOTE = """
 Frames cut out of the compounded ultrasound of RESECT's case 24, each alone ({frames} of them), at
 the landmarks' rigid pose and at {poses} random poses: shifts evenly from a ball of {mm:g} mm, turns
 up to {deg:g} degrees, about the middle of the image (seed {seed}). The grid, blur, mask and patches
-are the registration's defaults (1 mm, 5 x 5 cells), fixed before; the tissue map and the renderer
-know nothing of this patient but its MRI.
+are the registration's defaults (1 mm, 5 x 5 cells), and so is the removal of time gain, which is
+told from tissue by all frames together. The tissue map and the renderer know nothing of this
+patient but its MRI.
 
 `explained`: share of the local variance of the whole frame that fits in patches explain, at the
 landmarks' pose (what lies outside the MRI is not explained); `random`: mean over the random poses.
@@ -105,11 +106,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run = parse_run(__doc__, arguments)
     use_one_thread()
     one = patient()
-    frames = one.frames[::10] if run.fast else one.frames
+    frames = list(enumerate(one.frames))[:: 10 if run.fast else 1]
     poses = FAST_POSES if run.fast else RANDOM_POSES
     cases: list[Case] = []
     for mri in ("FLAIR", "T1"):
-        for number, frame in enumerate(frames):
+        for number, frame in frames:
             cases += ranked(one, mri, number, frame, poses)
             print(mri, number, flush=True)
     write_cases("expected_images", cases, run.results)
@@ -141,7 +142,7 @@ def ranked(
 ) -> list[Case]:
     """Return the scores and ranks of a frame."""
     settings = RegistrationSettings()
-    window = observe([frame], settings)
+    window = one_frame(whole_window(), number)
     measured, valid = window.values[0], window.valid[0]
     T_mri_world = invert_rigid(one.T_landmarks)
     centre = transform_points(T_mri_world, window.centre_world_mm)
@@ -173,6 +174,25 @@ def ranked(
         }
         for name in EXPLANATIONS
     ]
+
+
+@lru_cache(maxsize=1)
+def whole_window() -> BeamWindow:
+    """Observe all frames together: only so can the scanner's time gain be told from tissue."""
+    return observe(patient().frames, RegistrationSettings())
+
+
+def one_frame(window: BeamWindow, number: int) -> BeamWindow:
+    """Return a frame of a window."""
+    at = slice(number, number + 1)
+    points, valid = window.points_world_mm[at], window.valid[at]
+    return replace(
+        window,
+        points_world_mm=points,
+        values=window.values[at],
+        valid=valid,
+        centre_world_mm=points[valid > 0].double().mean(dim=0).numpy(),
+    )
 
 
 def random_pose(rng: np.random.Generator, centre_mm: Float64[np.ndarray, "3"]) -> Matrix4:

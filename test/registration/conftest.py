@@ -18,7 +18,7 @@ GEOMETRY = ProbeGeometry.linear(width_mm=24.0, depth_mm=24.0, width_px=60, heigh
 SETTINGS = RegistrationSettings(
     ridge=0.0,
     near_field_mm=0.0,
-    remove_depth_mean=False,
+    time_gain_mm=0.0,
     outside_share=0.0,
     capture_mm=8.0,
     capture_deg=8.0,

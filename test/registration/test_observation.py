@@ -108,17 +108,35 @@ def test_samples_lie_where_the_pose_puts_them() -> None:
     np.testing.assert_allclose(world_points(grid, T)[0, 3], [2.0, -13.5, 7.0])
 
 
-def test_the_depth_mean_can_be_removed() -> None:
+def test_a_slow_time_gain_is_removed() -> None:
+    # 60 grey levels over 80 rows; a Gaussian leaves a ramp as it is but near its ends.
     rows = np.arange(80, dtype=np.float32)[:, None]
-    image = np.clip(150.0 - rows + np.zeros((80, 80)), 0, 255).astype(np.uint8)
-    window = observe([frame(image)], replace(SETTINGS, remove_depth_mean=True))
-    assert float(window.values.abs().max()) == pytest.approx(0.0, abs=1e-3)
+    image = np.clip(150.0 - 0.75 * rows + np.zeros((80, 80)), 0, 255).astype(np.uint8)
+    window = observe([frame(image)], replace(SETTINGS, time_gain_mm=2.0))
+    depths = window.geometry.sample_depths_mm
+    middle = (depths > 8.0) & (depths < 30.0)
+    left = window.scale * window.values[..., middle] + window.mean
+    assert float(left.abs().max()) < 1.0
 
 
-def test_the_depth_mean_is_that_of_all_frames() -> None:
+def test_a_layer_is_no_time_gain() -> None:
+    # 4 mm of 80 more: over a standard deviation of 12 mm, a gain that keeps
+    # 1 - 4 / (12 sqrt(2 pi)) = 87 % of it.
+    image = np.full((80, 80), 80, dtype=np.uint8)
+    image[36:44] = 160
+    window = observe([frame(image)], replace(SETTINGS, time_gain_mm=12.0))
+    profile = window.scale * window.values[0].mean(dim=0)
+    depths = window.geometry.sample_depths_mm
+    layer = (
+        profile[np.abs(depths - 20.0) < 0.6].mean() - profile[np.abs(depths - 14.0) < 0.6].mean()
+    )
+    assert 0.8 * 80.0 < float(layer) < 80.5
+
+
+def test_the_time_gain_is_that_of_all_frames() -> None:
     # Depth is brighter by 40 in one frame than in the other: that is tissue, and stays.
     images = [np.full((80, 80), grey, dtype=np.uint8) for grey in (80, 120)]
-    settings = replace(SETTINGS, remove_depth_mean=True)
+    settings = replace(SETTINGS, time_gain_mm=3.0)
     window = observe([frame(image) for image in images], settings)
     difference = window.scale * (window.values[1] - window.values[0])
     np.testing.assert_allclose(difference[window.valid[0] > 0], 40.0, atol=0.1)

@@ -38,7 +38,7 @@ def expected_image(
         Brightness, and where it says anything: pixels without tissue, outside the MRI or outside
         the fan are 0 and not marked.
     """
-    dense = replace(settings, patch_stride=1, remove_depth_mean=False)
+    dense = replace(settings, patch_stride=1, time_gain_mm=0.0)
     window = observe([frame], dense)
     similarity = make_lc2(window, channels, dense)
     T_mri_world = invert_rigid(T_world_mri)

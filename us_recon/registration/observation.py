@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Float64, UInt8
+from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from us_recon.errors import InputError
@@ -77,10 +78,8 @@ def observe(frames: Sequence[TrackedFrame], settings: RegistrationSettings) -> B
     sampled = [sample_frame(frame.image, geometry, settings) for frame in frames]
     values = np.stack([value for value, _ in sampled])
     valid = np.stack([mask for _, mask in sampled])
-    if settings.remove_depth_mean:
-        # Over all frames: what is the same in all is the scanner's, what a frame has is tissue.
-        count = np.maximum(valid.sum(axis=(0, 1), keepdims=True), 1)
-        values = values - (values * valid).sum(axis=(0, 1), keepdims=True) / count
+    if settings.time_gain_mm > 0.0:
+        values = values - time_gain(values, valid, settings.time_gain_mm / geometry.sample_step_mm)
     inside = values[valid]
     mean, scale = (float(inside.mean()), float(inside.std())) if inside.size else (0.0, 1.0)
     scale = scale if scale > 1e-2 else 1.0  # an even image has no scale
@@ -94,6 +93,23 @@ def observe(frames: Sequence[TrackedFrame], settings: RegistrationSettings) -> B
         centre_world_mm=centre,
         mean=mean,
         scale=scale,
+    )
+
+
+def time_gain(
+    values: Float32[np.ndarray, "frames beams samples"],
+    valid: Bool[np.ndarray, "frames beams samples"],
+    smoothing_samples: float,
+) -> Float32[np.ndarray, " samples"]:
+    """Return the mean brightness by depth, as far as it changes slowly.
+
+    Over all frames, and smoothly: a scanner's gain is the same in every image and set by sliders a
+    centimetre apart. What one frame has, or what changes within millimetres, is tissue.
+    """
+    total = gaussian_filter1d((values * valid).sum(axis=(0, 1)), smoothing_samples, mode="nearest")
+    count = valid.sum(axis=(0, 1)).astype(np.float32)
+    return np.asarray(
+        total / np.maximum(gaussian_filter1d(count, smoothing_samples, mode="nearest"), 1e-3)
     )
 
 

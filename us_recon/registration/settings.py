@@ -33,8 +33,13 @@ class RegistrationSettings:
     near_field_mm: float = setting(
         2.0, "Depth below the array face that is ignored.", unit="mm", minimum=0.0
     )
-    remove_depth_mean: bool = setting(
-        True, "Subtract the images' mean brightness at each depth (time-gain compensation)."
+    time_gain_mm: float = setting(
+        6.0,
+        "Depth over which the scanner's time gain changes: the images' mean brightness by depth, "
+        "smoothed over so much, is subtracted; 0 subtracts nothing.",
+        unit="mm",
+        minimum=0.0,
+        maximum=100.0,
     )
     channels: str = setting(
         "joint",
