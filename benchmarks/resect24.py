@@ -193,7 +193,7 @@ def images(name: str) -> PatientImages:
         return patient_images([mris["FLAIR"], mris["T1"]])
     if name == OTHER_HEAD:
         return patient_images([resampled(make_cell("brain").mri, mris["T1"])], "t1")
-    return patient_images([mris[name]], [name.split(maxsplit=1)[0].lower()])
+    return patient_images([mris[name]], name.split(maxsplit=1)[0].lower())
 
 
 def tried(starts: Starts, mri: str, method: str) -> list[Case]:
