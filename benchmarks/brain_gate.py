@@ -26,7 +26,7 @@ from us_recon.geometry.rigid import Matrix4, invert_rigid, make_rigid, transform
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.volume import Volume
 from us_recon.pipeline.threads import use_one_thread
-from us_recon.registration.confidence import MODEL, Model, uncertainty_mm
+from us_recon.registration.confidence import MODEL, Model, figures, uncertainty_mm
 from us_recon.registration.patient_images import PatientImages, patient_images
 from us_recon.registration.registrar import MriRegistration, RegistrationUpdate
 from us_recon.simulation.tracker import random_rigid
@@ -38,8 +38,8 @@ MEDIAN_DISTANCE = 0.891  # of chi squared with six degrees of freedom, over six
 ELSEWHERE_MM = 70.0
 UNLIKE = 0.8  # most of what an MRI shows that no image does, in standard deviations of its values
 UNLIKE_MM = 1.5  # size of it
-FIGURES = ("gap", "lead")
-SHRINKAGE = 0.005  # of the standardised weights: separable cases would make them infinite
+FIGURES = ("gap", "lead", "area mm2")
+SHRINKAGE = 0.0005  # of the standardised weights: separable cases would make them infinite
 
 NOTE = f"""
 Brains as in the set brain-reg, other seeds ({{first}} to {{last}}): one fan sweep each, starts up
@@ -53,9 +53,8 @@ largest. The confidence was calibrated on seeds {CALIBRATION[0]} to {CALIBRATION
 The virtual brain is its own MRI's template: more alike than any patient and MRI are. Hence a random
 field of {UNLIKE_MM:g} mm is added to each MRI, from none at the first seed to {UNLIKE:g} standard
 deviations of the MRI at the last. Of every second patient the contrast (T1) is known, so that its
-tissue explains the images too; of the others, and where too much is
-added for its map, the MRI alone does. CPU: all threads, preparation of
-the MRI left out.
+tissue explains the images too; of the others, and where too much
+is added for its map, the MRI alone does. CPU: all threads, preparation of the MRI left out.
 """
 
 
@@ -121,6 +120,7 @@ def registered(seed: int, patient: RegistrationCase) -> Iterator[Case]:
             "confidence": update.confidence,
             "gap": update.gap,
             "lead": update.score - update.chance_score,
+            "area mm2": update.area_mm2,
             "score": update.score,
             "uncertainty mm": uncertainty_mm(update.covariance),
             "distance": squared_distance(patient, update),
@@ -167,12 +167,13 @@ def squared_distance(patient: RegistrationCase, update: RegistrationUpdate) -> f
 
 def fitted(cases: Sequence[Case]) -> Model:
     """Fit the logistic model of being right, and the scale of the covariance."""
-    figures = np.column_stack([column(cases, name) for name in FIGURES])
+    columns = [column(cases, name) for name in FIGURES]
+    weighed = np.array([figures(*case) for case in zip(*columns, strict=True)])
     right = column(cases, "after mm") <= SUCCESS_MM
-    known = np.all(np.isfinite(figures), axis=1)
-    figures, labels = figures[known], np.where(right[known], 1.0, -1.0)
-    mean, scale = figures.mean(axis=0), figures.std(axis=0)
-    standard = (figures - mean) / scale
+    known = np.all(np.isfinite(weighed), axis=1)
+    weighed, labels = weighed[known], np.where(right[known], 1.0, -1.0)
+    mean, scale = weighed.mean(axis=0), weighed.std(axis=0)
+    standard = (weighed - mean) / scale
 
     def loss(x: np.ndarray) -> float:
         margins = labels * (standard @ x[1:] + x[0])

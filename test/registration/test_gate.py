@@ -16,6 +16,7 @@ GOOD = Evidence(
     score=0.4,
     chance_score=0.2,
     gap=0.1,
+    area_mm2=40_000.0,
     coverage=0.9,
     moved_mm=4.0,
     turned_deg=3.0,

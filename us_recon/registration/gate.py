@@ -19,6 +19,7 @@ class Evidence:
         score: Explained share of the images' variance.
         chance_score: What the same search reaches with the images mirrored; NaN if unknown.
         gap: Lead in score over the best different answer; NaN if there was none to compare.
+        area_mm2: Area with tissue, over all frames.
         coverage: Share of what the images show that lies inside the MRI.
         moved_mm: Translation from where the attempt began, at the images' centre.
         turned_deg: Rotation from there.
@@ -27,6 +28,7 @@ class Evidence:
     score: float
     chance_score: float
     gap: float
+    area_mm2: float
     coverage: float
     moved_mm: float
     turned_deg: float
@@ -34,7 +36,7 @@ class Evidence:
     @property
     def confidence(self) -> float:
         """Probability of being within 3 mm; 0 where something is unknown."""
-        return probability(self.gap, self.score - self.chance_score)
+        return probability(self.gap, self.score - self.chance_score, self.area_mm2)
 
 
 def missing_before(window: BeamWindow, settings: RegistrationSettings) -> list[str]:

@@ -46,6 +46,7 @@ class RegistrationUpdate:
         chance_score: What the images reach mirrored; NaN if unknown.
         score_threshold: Least score that is trusted for these images.
         gap: Lead in score over the best different answer; NaN if unknown.
+        area_mm2: Area of the images with tissue, over all frames.
         coverage: Share of the image samples inside the MRI.
         moved_mm: Translation in this attempt, at the images' centre.
         turned_deg: Rotation in this attempt.
@@ -67,6 +68,7 @@ class RegistrationUpdate:
     chance_score: float
     score_threshold: float
     gap: float
+    area_mm2: float
     coverage: float
     moved_mm: float
     turned_deg: float
@@ -247,6 +249,7 @@ class MriRegistration:
             score=refined.score,
             chance_score=chance_score,
             gap=self._gap,
+            area_mm2=window.area_mm2,
             coverage=objective.coverage(refined.T_mri_world),
             moved_mm=moved_mm,
             turned_deg=turned_deg,
@@ -295,6 +298,7 @@ class MriRegistration:
             chance_score=_UNKNOWN,
             score_threshold=self.settings.min_score,
             gap=_UNKNOWN,
+            area_mm2=window.area_mm2,
             coverage=_UNKNOWN,
             moved_mm=0.0,
             turned_deg=0.0,
