@@ -9,13 +9,12 @@ apart, because the probe comes back at another speed or another angle.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 from numpy.typing import NDArray
 
 from us_recon.calibration.recording import Recording
 from us_recon.compiled import compiled
 from us_recon.errors import InputError
-from us_recon.geometry.rigid import Matrix4
 
 VOXEL_MM = 1.5
 PASS_S = 0.6
@@ -44,6 +43,13 @@ class Agreement:
 
     products: Float64[np.ndarray, "passes 3"]
     voxels: Int64[np.ndarray, " passes"]
+
+    @property
+    def of_each(self) -> Float64[np.ndarray, " passes"]:
+        """Correlation of each pass with the others; NaN where they share too little."""
+        common, own, other = self.products.T
+        enough = (self.voxels >= LEAST_VOXELS) & (own * other > 0.0)
+        return np.where(enough, common / np.sqrt(np.where(enough, own * other, 1.0)), np.nan)
 
     def correlation(self, passes: Bool[np.ndarray, " passes"] | None = None) -> float:
         """Return the pooled correlation of some of the passes; NaN where nothing is shared."""
@@ -82,30 +88,43 @@ class AgreementMeter:
         self._low_mm, self._voxel_mm, self._shape = self._box(T[known])
 
     @property
+    def radius_mm(self) -> float:
+        """Root mean square distance of the pixels from their centre."""
+        return float(np.sqrt(((self._points_mm - self.centre_mm[:2]) ** 2).sum(axis=1).mean()))
+
+    @property
     def pass_count(self) -> int:
         """Number of passes that the recording is cut into."""
         return len(self._starts) - 1
 
-    def measure(self, latency_s: float = 0.0, T_correction: Matrix4 | None = None) -> Agreement:
+    def measure(
+        self,
+        latency_s: float = 0.0,
+        T_correction: Float64[np.ndarray, "4 4"] | None = None,
+        shift_mm: Float64[np.ndarray, "3"] | None = None,
+    ) -> Agreement:
         """Return the agreement.
 
         Args:
             latency_s: Images were taken this long before their stamps.
-            T_correction: The transducer's pose is the recorded one times this; identity unless
+            T_correction: The transducer's pose is the recorded one times this affine, which may
+                mirror; identity unless told.
+            shift_mm: Moves every pass along its transducer's axes against all others; 0 unless
                 told.
         """
         T, known = self._track.at(self._times_s - latency_s)
         if T_correction is not None:
             T = T @ T_correction
-        to_voxels = T[:, :3, [0, 1, 3]] / self._voxel_mm
-        to_voxels[:, :, 2] -= self._low_mm / self._voxel_mm
-        passes = self._pasted(to_voxels.astype(np.float32), known)
+        passes = moved = self._pasted(T, known)
+        if shift_mm is not None:
+            T[:, :3, 3] += T[:, :3, :3] @ shift_mm
+            moved = self._pasted(T, known)
         total, near = (np.zeros((2, int(np.prod(self._shape)))) for _ in range(2))
         for at, content in passes:
             total[:, at] += content
         products = np.zeros((len(passes), 3))
         voxels = np.zeros(len(passes), dtype=np.int64)
-        for number, (own_at, (own, own_weight)) in enumerate(passes):
+        for number, (own_at, (own, own_weight)) in enumerate(moved):
             neighbours = passes[max(number - 1, 0) : number + 2]
             for at, content in neighbours:
                 near[:, at] += content
@@ -119,9 +138,12 @@ class AgreementMeter:
         return Agreement(products, voxels)
 
     def _pasted(
-        self, to_voxels: Float32[np.ndarray, "images 3 3"], known: Bool[np.ndarray, " images"]
+        self, T: Float64[np.ndarray, "images 4 4"], known: Bool[np.ndarray, " images"]
     ) -> list[tuple[Int64[np.ndarray, " voxels"], Float64[np.ndarray, "2 voxels"]]]:
         """Return for each pass the voxels it reached, with the sums of values and of weights."""
+        to_voxels = T[:, :3, [0, 1, 3]] / self._voxel_mm
+        to_voxels[:, :, 2] -= self._low_mm / self._voxel_mm
+        to_voxels = to_voxels.astype(np.float32)
         size = int(np.prod(self._shape))
         content, touched = np.zeros((2, size)), np.empty(size, dtype=np.int64)
         passes = []

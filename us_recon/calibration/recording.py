@@ -1,7 +1,7 @@
 """A recording held for calibration: small band-passed images, and the track of the transducer."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from us_recon.errors import InputError
 from us_recon.geometry.pose_buffer import NS_PER_S, PoseLimits, TransformTree
-from us_recon.imaging.assembler import AssemblerSettings, FrameAssembler
+from us_recon.imaging.assembler import AssemblerSettings, DropReason, FrameAssembler
 from us_recon.imaging.events import AcquisitionEvent, ImageEvent, PoseEvent
 from us_recon.imaging.orientation import normalise_orientation
 from us_recon.imaging.probe import ProbeGeometry
@@ -82,6 +82,10 @@ class Recording:
         inside: Pixels that show tissue.
         track: Where the transducer was.
         geometry: Geometry of the images as they came.
+        pose_stamps_s: Stamps of the moving transforms of each frame, in the order of arrival.
+        invalid_poses: Transforms that are no rigid pose.
+        T_parent_transducer: The calibration as it was recorded, rigid or not; None where the
+            transducer's own pose was recorded.
     """
 
     times_s: Float64[np.ndarray, " images"]
@@ -90,6 +94,9 @@ class Recording:
     inside: Bool[np.ndarray, "rows columns"]
     track: PoseTrack
     geometry: ProbeGeometry
+    pose_stamps_s: dict[str, Float64[np.ndarray, " poses"]]
+    invalid_poses: int
+    T_parent_transducer: Float64[np.ndarray, "4 4"] | None
 
     @property
     def image_period_s(self) -> float:
@@ -100,10 +107,6 @@ class Recording:
     def duration_s(self) -> float:
         """Time from the first to the last image."""
         return float(self.times_s[-1] - self.times_s[0])
-
-    def part(self, kept: Bool[np.ndarray, " images"]) -> "Recording":
-        """Return the recording with some of its images."""
-        return replace(self, times_s=self.times_s[kept], images=self.images[kept])
 
 
 def read_recording(
@@ -124,7 +127,8 @@ def read_recording(
     assembler.tree = TransformTree(limits)
     grid: _Grid | None = None
     seen: dict[int, Float32[np.ndarray, "rows columns"]] = {}
-    pose_stamps: set[int] = set()
+    pose_stamps: dict[str, list[int]] = {}
+    T_calibration: Float64[np.ndarray, "4 4"] | None = None
     for event in events:
         if isinstance(event, ImageEvent):
             geometry = assembler.geometry
@@ -148,7 +152,9 @@ def read_recording(
         else:
             assembler.push(event)
             if isinstance(event, PoseEvent) and not event.static:
-                pose_stamps.add(event.stamp_ns)
+                pose_stamps.setdefault(event.child, []).append(event.stamp_ns)
+            elif isinstance(event, PoseEvent) and event.child == settings.transducer_frame:
+                T_calibration = event.T_parent_child
     if grid is None or len(seen) < LEAST_IMAGES:
         raise InputError(
             f"{len(seen)} images of frame {settings.transducer_frame!r} with a probe geometry; "
@@ -159,8 +165,18 @@ def read_recording(
     images -= images.mean(axis=0)
     first_ns = int(stamps_ns[0])
     times_s = (stamps_ns - first_ns) / NS_PER_S + settings.image_time_offset_s
-    track = _track(assembler.tree, pose_stamps, first_ns, settings)
-    return Recording(times_s, images, grid.points_mm, grid.inside, track, grid.geometry)
+    every_stamp = {stamp for stamps in pose_stamps.values() for stamp in stamps}
+    return Recording(
+        times_s,
+        images,
+        grid.points_mm,
+        grid.inside,
+        _track(assembler.tree, every_stamp, first_ns, settings),
+        grid.geometry,
+        {child: (np.array(each) - first_ns) / NS_PER_S for child, each in pose_stamps.items()},
+        assembler.drops[DropReason.POSE_INVALID],
+        T_calibration,
+    )
 
 
 def _track(

@@ -3,12 +3,17 @@
 import argparse
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
+from us_recon.calibration.checks import COME_BACK, ProbeReport, Verdict, check_probe
 from us_recon.calibration.latency import LatencyEstimate, LatencySettings, estimate_latency
 from us_recon.calibration.recording import Recording, read_recording
 from us_recon.cli.options import add_settings, settings_from
@@ -19,8 +24,14 @@ from us_recon.imaging.events import AcquisitionEvent
 from us_recon.io.bag import BagReader, RejectedMessage, TopicNames
 from us_recon.pipeline.threads import use_one_thread
 
-UNKNOWN = 1
-"""Exit status where the recording does not tell."""
+UNKNOWN = BAD = 1
+"""Exit status where the recording does not tell the latency, or where a check is bad."""
+STYLES = {
+    Verdict.GOOD: "green",
+    Verdict.UNKNOWN: "",
+    Verdict.WARNING: "yellow",
+    Verdict.BAD: "red",
+}
 ADVICE = (
     "move the probe back and forth over the same place for 15 s, at changing speed, with contact; "
     "record poses from a second before until a second after"
@@ -41,7 +52,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     latency.add_argument("--picture", type=Path, help="PNG of the signals before and after")
     latency.set_defaults(run=run_time)
     add_settings(latency, LatencySettings, "latency")
-    for command in (latency,):
+    check = what.add_parser(
+        "check",
+        help="whether the probe calibration is plausible",
+        description=f"For a recording: {COME_BACK}. Returns 1 where something is bad.",
+    )
+    check.set_defaults(run=run_check)
+    for command in (latency, check):
         command.add_argument("bag", type=Path, help="folder of the bag, or one storage file")
         command.add_argument("--json", action="store_true", help="print the result as JSON")
         add_settings(command, TopicNames, "topics")
@@ -62,6 +79,18 @@ def run_time(parsed: argparse.Namespace) -> int:
     else:
         _print_latency(console, recording, estimate, settings)
     return 0 if estimate.known else UNKNOWN
+
+
+def run_check(parsed: argparse.Namespace) -> int:
+    """Print what is known of the calibration; return 1 where a check is bad."""
+    use_one_thread()
+    report = check_probe(read_bag(parsed, settings_from(parsed, AssemblerSettings)))
+    console = Console()
+    if parsed.json:
+        console.print_json(json.dumps(report_as_json(report)))
+    else:
+        _print_report(console, report)
+    return BAD if report.verdict is Verdict.BAD else 0
 
 
 def read_bag(parsed: argparse.Namespace, settings: AssemblerSettings) -> Recording:
@@ -100,6 +129,39 @@ def latency_as_json(estimate: LatencyEstimate, settings: AssemblerSettings) -> d
     }
 
 
+def report_as_json(report: ProbeReport) -> dict[str, Any]:
+    """Return a report as plain values."""
+    correction = report.correction
+    values: dict[str, Any] = {
+        "verdict": report.verdict,
+        "checks": [asdict(check) for check in report.checks],
+        "latency_s": _plain(report.latency.latency_s),
+        "correction": None,
+    }
+    if correction is not None:
+        values["correction"] = {
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in asdict(correction).items()
+        }
+    return values
+
+
+def _print_report(console: Console, report: ProbeReport) -> None:
+    table = Table("check", "verdict", "found")
+    for check in report.checks:
+        found = f"{check.found}\n-> {check.advice}" if check.advice else check.found
+        verdict = Text(check.verdict, style=STYLES[check.verdict])
+        table.add_row(check.name, verdict, Text(found))
+    console.print(table)
+    summary = {
+        Verdict.GOOD: "nothing speaks against this calibration",
+        Verdict.UNKNOWN: "nothing speaks against this calibration, but not everything is known",
+        Verdict.WARNING: "usable, with the warnings above",
+        Verdict.BAD: "do not rely on this recording before what is bad above is put right",
+    }
+    console.print(summary[report.verdict], style=STYLES[report.verdict], markup=False)
+
+
 def _plain(value: float) -> float | None:
     return value if isfinite(value) else None
 
@@ -133,9 +195,7 @@ def _print_latency(
     )
     offset_s = settings.image_time_offset_s - estimate.latency_s
     if abs(estimate.latency_s) < 2.0 * estimate.error_s:
-        line(
-            f"  that is within the error: keep image_time_offset_s: {settings.image_time_offset_s:g}"
-        )
+        line(f"  within the error: keep image_time_offset_s at {settings.image_time_offset_s:g}")
         return
     line(
         f"  -> set image_time_offset_s: {offset_s:.4f} for both nodes in the parameter file, or "
