@@ -54,9 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run = parse_run(__doc__, arguments)
     use_one_thread()
     latencies = [row for rows in virtual_latencies(run) for row in rows]
-    write_table("calibration_latency", latencies + [tank_row()], LATENCY_NOTE, run.results)
+    write_table("calibration_latency", [*latencies, tank_row()], LATENCY_NOTE, run.results)
     checks = [row for rows in virtual_checks(run) for row in rows]
-    write_table("calibration_check", checks + real_checks(), CHECK_NOTE, run.results)
+    write_table("calibration_check", [*checks, *real_checks()], CHECK_NOTE, run.results)
 
 
 def virtual_latencies(run: Run) -> Iterator[list[Row]]:

@@ -19,7 +19,7 @@ from us_recon.errors import InputError
 VOXEL_MM = 1.5
 PASS_S = 0.6
 MAXIMUM_PASSES = 60
-MAXIMUM_PIXELS = 1800
+MAXIMUM_PIXELS = 1000
 """Pixels of an image that are pasted."""
 MARGIN_MM = 8.0
 """How far latencies and corrections may carry images beyond where they lie."""

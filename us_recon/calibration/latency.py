@@ -11,7 +11,7 @@ from us_recon.calibration.motion import image_motion, pose_motion, unexplained
 from us_recon.calibration.recording import Recording
 from us_recon.settings import setting
 
-COARSE_S = 0.025
+COARSE_S = 0.04
 FINE_S = {"motion": 0.02, "agreement": 0.01}
 FINE_STEPS = 4
 """Fine steps to both sides of the best coarse latency, to which a parabola is fitted."""

@@ -216,6 +216,10 @@ class _Grid:
         self._fan: Float32[np.ndarray, "rows columns"] = np.asarray(
             cv2.remap(fan, *self._maps, cv2.INTER_LINEAR), dtype=np.float32
         )
+        self._weights = {
+            sigma: np.maximum(cv2.GaussianBlur(self._fan, (0, 0), sigma / PIXEL_MM), 1e-3)
+            for sigma in (FINE_MM, COARSE_MM)
+        }
         distance_px = cv2.distanceTransform((self._fan > 0.99).astype(np.uint8), cv2.DIST_L2, 5)
         self.inside = np.asarray(distance_px * PIXEL_MM >= EDGE_MM)
         self.inside &= self.points_mm[..., 1] > 2.0 * EDGE_MM  # the transmit pulse is no tissue
@@ -234,6 +238,5 @@ class _Grid:
     ) -> Float32[np.ndarray, "rows columns"]:
         """Blur inside the sector alone, so that its edge leaves no trace."""
         sigma = sigma_mm / PIXEL_MM
-        weight = cv2.GaussianBlur(self._fan, (0, 0), sigma)
         blurred = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma))
-        return (blurred / np.maximum(np.asarray(weight), 1e-3)).astype(np.float32)
+        return (blurred / self._weights[sigma_mm]).astype(np.float32)
