@@ -366,10 +366,8 @@ def test_a_mapped_surface_gives_the_first_guess(
     )
     assert node.initial.message == "no surface has arrived on /occupancy_mapper/mesh"
     publisher = graph.node.create_publisher(Marker, "/occupancy_mapper/mesh", qos.LATCHED)
-    few = mesh_marker(
-        world, seen[:100], "world", conversions.time_message(T0), (1.0, 1.0, 1.0, 1.0)
-    )
-    publisher.publish(few)
+    stamp, colour = conversions.time_message(T0), (1.0, 1.0, 1.0, 1.0)
+    publisher.publish(mesh_marker(world, seen[:100], "world", stamp, colour))
     graph.wait(lambda: "has 100 triangles, 1000 needed" in node.initial.message, "a small surface")
     publisher.publish(mesh_marker(world, seen, "world", stamp, colour))
     taken: list[np.ndarray] = []
