@@ -68,19 +68,22 @@ def find_correction(meter: AgreementMeter, latency_s: float = 0.0) -> Correction
     along = found @ directions * told + steps
     without = along[1:]
     spread = (len(without) - 1) * ((without - without.mean(axis=0)) ** 2).mean(axis=0)
-    significance = np.abs(along[0]) / np.sqrt(np.maximum(spread, 1e-6))
-    best = directions @ along[0]
-    T = climb.motion(best)
+    # Far from a parabola the last step may lead down: then the top that was climbed stays.
+    tops = [along[0], found @ directions * told]
+    scores = [float(climb.score(directions @ top)[0]) for top in tops]
+    chosen = tops[int(np.argmax(scores))]
+    significance = np.abs(chosen) / np.sqrt(np.maximum(spread, 1e-6))
+    best = directions @ chosen
     return Correction(
-        T_transducer_corrected=T,
+        T_transducer_corrected=climb.motion(best),
         shift_mm=best[:3],
         turn_deg=np.degrees(best[3:] / meter.radius_mm),
-        size_mm=float(np.linalg.norm(along[0])),
+        size_mm=float(np.linalg.norm(chosen)),
         error_mm=float(np.sqrt(spread[told].sum())),
         significance=float(significance[told].max(initial=0.0)),
         told=int(told.sum()),
         before=float(before[0]),
-        after=float(climb.score(best)[0]),
+        after=max(scores),
     )
 
 
