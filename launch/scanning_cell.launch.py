@@ -1,6 +1,8 @@
 """Mapping and registration on a live scanning cell.
 
     ros2 launch us_recon scanning_cell.launch.py mri_file:=/data/t1.nii.gz
+    ros2 launch us_recon scanning_cell.launch.py mri_file:=t1.nii.gz \
+        initial_from:=landmarks landmarks:=pairs.tag
 
 Remap `ultrasound/image`, `ultrasound/probe_geometry` and `probe_pose` to your topics, or put the
 cell into a namespace with `namespace:=cell1`.
@@ -19,6 +21,9 @@ ARGUMENTS = {
     "namespace": ("", "Namespace of the cell."),
     "map": ("true", "Start the occupancy mapper."),
     "mri_file": ("", "Preoperative MRI (NIfTI); empty starts no registration."),
+    "initial_from": ("topic", "First guess: topic, parameters, landmarks, clicks or surface."),
+    "landmarks": ("", "MNI tag file with landmarks, for `landmarks` and `clicks`."),
+    "mri_surface": ("", "Bone segmented in the MRI or CT (.stl, .ply), for `surface`."),
     "output_dir": ("", "Folder for mesh and map at shutdown; empty writes nothing."),
     "image_topic": ("ultrasound/image", "B-mode images (sensor_msgs/Image)."),
     "geometry_topic": ("ultrasound/probe_geometry", "Geometry (us_recon/ProbeGeometry)."),
@@ -26,6 +31,13 @@ ARGUMENTS = {
     "pose_topic": ("probe_pose", "PoseStamped of the probe, where pose_source is `topic`."),
     "use_sim_time": ("false", "Take time from /clock."),
     "rviz": ("true", "Start RViz."),
+}
+
+REGISTRATION = {
+    "mri_file": "mri_file",
+    "initial_from": "initial_from",
+    "landmarks_file": "landmarks",
+    "mri_surface_file": "mri_surface",
 }
 
 
@@ -69,7 +81,10 @@ def generate_launch_description() -> LaunchDescription:
         parameters=[
             argument["params_file"],
             use_sim_time,
-            {"mri_file": ParameterValue(argument["mri_file"], value_type=str)},
+            {
+                parameter: ParameterValue(argument[name], value_type=str)
+                for parameter, name in REGISTRATION.items()
+            },
         ],
         remappings=remappings,
         condition=IfCondition(PythonExpression(["'", argument["mri_file"], "' != ''"])),

@@ -25,6 +25,9 @@ FORWARDED = {
     "params_file": None,
     "map": "true",
     "mri_file": "",
+    "initial_from": "topic",
+    "landmarks": "",
+    "mri_surface": "",
     "output_dir": "",
     "rviz": "true",
 }

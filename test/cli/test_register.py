@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import open3d as o3d
 import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
@@ -20,6 +21,8 @@ from us_recon.imaging.volume import Volume
 from us_recon.io.bag import write_bag
 from us_recon.io.landmarks import write_tag_pairs
 from us_recon.io.nifti import write_nifti
+from us_recon.occupancy.mesh import Mesh
+from us_recon.occupancy.mesh_files import write_mesh
 
 PROBE = ProbeGeometry.linear(width_mm=24.0, depth_mm=24.0, width_px=48, height_px=48)
 T_WORLD_MRI = make_rigid(np.eye(3), np.array([30.0, -5.0, 8.0]))
@@ -129,3 +132,40 @@ def test_too_few_poses_are_named(folder: Path, capsys: pytest.CaptureFixture[str
     assert register(folder, "mri.nii.gz", "30,-5,8,0,0,0", "--keyframe-distance-mm=50") == 2
     text = " ".join(capsys.readouterr().err.split())
     assert "1 different poses among 5 frames; expected 3 or more" in text
+
+
+@pytest.fixture
+def surfaces(folder: Path) -> list[str]:
+    """A lopsided body segmented in the MRI, and the half of it that was mapped."""
+    sphere = o3d.geometry.TriangleMesh.create_sphere(1.0, resolution=40)
+    vertices = np.asarray(sphere.vertices) * [20.0, 12.0, 8.0]
+    vertices[:, 2] += 0.004 * vertices[:, 0] ** 2 + 0.1 * np.maximum(vertices[:, 1], 0.0) ** 1.5
+    triangles = np.asarray(sphere.triangles).astype(np.int32)
+    write_mesh(Mesh(vertices.astype(np.float32), triangles), folder / "bone.stl")
+    world = transform_points(T_WORLD_MRI, vertices).astype(np.float32)
+    seen = triangles[(vertices[triangles][..., 2] > -1.0).all(axis=1)]
+    write_mesh(Mesh(world, seen), folder / "map.ply")
+    return [f"--surface={folder / 'map.ply'}", f"--mri-surface={folder / 'bone.stl'}"]
+
+
+def test_surfaces_improve_the_first_guess(folder: Path, surfaces: list[str]) -> None:
+    # The guess is 13 mm off; without the surfaces the search of 8 mm could not reach the truth.
+    assert register(folder, "mri.nii.gz", "42,-10,8,0,0,8", *surfaces) == 0
+    result = json.loads((folder / "out" / "registration.json").read_text())
+    np.testing.assert_allclose(result["T_world_mri_initial"], T_WORLD_MRI, atol=0.5)
+    np.testing.assert_allclose(result["T_world_mri"], T_WORLD_MRI, atol=0.2)
+
+
+def test_one_surface_alone_is_an_error(
+    folder: Path, surfaces: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert register(folder, "mri.nii.gz", "42,-10,8,0,0,8", surfaces[0]) == 2
+    assert "--surface and --mri-surface belong together" in capsys.readouterr().err
+
+
+def test_surfaces_that_do_not_fit_are_refused(
+    folder: Path, surfaces: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [*surfaces, "--surface-max-residual-mm=0.1", "--surface-starts=1"]
+    assert register(folder, "mri.nii.gz", "72,-60,8,40,0,80", *options) == 2
+    assert "the surfaces do not fit" in capsys.readouterr().err

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from us_recon.errors import InputError
-from us_recon.io.landmarks import read_tag_pairs, write_tag_pairs
+from us_recon.io.landmarks import read_tag_pairs, read_tag_points, write_tag_pairs
 
 TAG = """MNI Tag Point File
 Volumes = 2;
@@ -54,3 +54,13 @@ def test_the_landmarks_of_a_patient(data_dir: Path) -> None:
     assert mri.shape == us.shape == (16, 3)
     # Published with the recording: a mean distance of 1.10 mm.
     assert np.linalg.norm(mri - us, axis=1).mean() == pytest.approx(1.10, abs=0.005)
+
+
+@pytest.mark.parametrize("volumes", [1, 2])
+def test_points_of_the_first_volume(tmp_path: Path, volumes: int) -> None:
+    rows = ["1 2 3", "-1.5 2e1 0"] if volumes == 1 else ["1 2 3 9 9 9", "-1.5 2e1 0 9 9 9"]
+    path = tmp_path / "points.tag"
+    path.write_text(
+        f"MNI Tag Point File\nVolumes = {volumes};\n\nPoints =\n" + "\n".join(rows) + ";\n"
+    )
+    np.testing.assert_array_equal(read_tag_points(path), [[1, 2, 3], [-1.5, 20, 0]])

@@ -6,7 +6,9 @@ from typing import Any
 import cv2
 import nibabel
 import numpy as np
+import open3d as o3d
 import pytest
+from scipy.spatial.transform import Rotation
 
 from us_recon.acoustics.expected_image import expected_image
 from us_recon.acoustics.hounsfield import acoustic_volume_from_ct
@@ -16,19 +18,24 @@ from us_recon.imaging.events import GeometryEvent, ImageEvent, PoseEvent
 from us_recon.imaging.probe import ProbeGeometry
 from us_recon.imaging.volume import Volume
 from us_recon.io.device_files import write_device
+from us_recon.io.landmarks import write_tag_pairs
 from us_recon.io.wire import transform_to_matrix_mm
+from us_recon.occupancy.mesh import Mesh
+from us_recon.occupancy.mesh_files import write_mesh
 
 pytest.importorskip("rclpy", reason="ROS 2 is not in this environment")
 
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import Point, PointStamped, PoseStamped
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker
 
 from us_recon.errors import ConfigError, InputError
 from us_recon.msg import RegistrationStatus
 from us_recon.ros import conversions, qos
+from us_recon.ros.mesh_marker import mesh_marker
 from us_recon.ros.nodes.mri_registration import MriRegistrationNode
 
 pytestmark = pytest.mark.ros
@@ -284,3 +291,112 @@ def test_a_missing_mri_is_an_error_that_names_it(
 
 def _mri_in(message: TFMessage) -> list[Any]:
     return [item for item in message.transforms if item.child_frame_id == "mri"]
+
+
+LANDMARKS = np.array([[0.0, 0.0, 0.0], [40.0, 0.0, 5.0], [0.0, 30.0, -10.0], [10.0, 10.0, 20.0]])
+
+
+def landmark_file(folder: Path) -> str:
+    path = folder / "pairs.tag"
+    write_tag_pairs(path, LANDMARKS, transform_points(T_WORLD_MRI, LANDMARKS), "MRI, world")
+    return str(path)
+
+
+def click(graph: Any, point_mm: np.ndarray, frame_id: str = "world") -> None:
+    x, y, z = (float(value) / 1000.0 for value in point_mm)
+    message = PointStamped(
+        header=conversions.header_message(T0, frame_id), point=Point(x=x, y=y, z=z)
+    )
+    graph.send("/clicked_point", PointStamped, message, qos.STATUS)
+
+
+def test_landmark_pairs_give_the_first_guess(
+    graph: Any, scene: tuple[Path, list[Any]], tmp_path: Path
+) -> None:
+    node = start(graph, scene[0], initial_from="landmarks", landmarks_file=landmark_file(tmp_path))
+    assert node.has_initial and node.initial.message == "4 landmark pairs, 0.0 mm apart (RMS)"
+    T = node.initial.take()
+    assert T is not None and target_error_mm(T) < 0.01
+
+
+def test_clicked_points_give_the_first_guess_and_can_be_started_again(
+    graph: Any, scene: tuple[Path, list[Any]], tmp_path: Path
+) -> None:
+    node = start(graph, scene[0], initial_from="clicks", landmarks_file=landmark_file(tmp_path))
+    world = transform_points(T_WORLD_MRI, LANDMARKS)
+    assert node.initial.message == "0 of 4 landmarks clicked; click the first"
+    click(graph, world[3], frame_id="camera")  # of another frame: not used
+    click(graph, world[3])
+    graph.wait(lambda: node.initial.message.startswith("1 of 4"), "the first click")
+    client = graph.node.create_client(Trigger, "/mri_registration/restart_landmarks")
+    assert client.wait_for_service(20.0)
+    answer = client.call_async(Trigger.Request())
+    graph.wait(answer.done, "the restart")
+    assert answer.result().success and node.initial.message.startswith("0 of 4")
+    for number in range(3):
+        click(graph, world[number])
+    graph.wait(lambda: node.has_initial, "a guess from three points")
+    assert node.initial.message == "3 of 4 landmarks clicked, 0.0 mm apart (RMS); click number 4"
+    T = node.initial.take()
+    assert T is not None and target_error_mm(T) < 0.01
+
+
+def test_a_mapped_surface_gives_the_first_guess(
+    graph: Any, scene: tuple[Path, list[Any]], tmp_path: Path
+) -> None:
+    # An ellipsoid with three different axes cut by a plane, whose mesh comes as the mapper's does.
+    sphere = o3d.geometry.TriangleMesh.create_sphere(1.0, resolution=40)
+    vertices = np.asarray(sphere.vertices) * [20.0, 12.0, 8.0]
+    vertices[:, 2] += 0.004 * vertices[:, 0] ** 2 + 0.1 * np.maximum(vertices[:, 1], 0.0) ** 1.5
+    triangles = np.asarray(sphere.triangles).astype(np.int32)
+    write_mesh(Mesh(vertices.astype(np.float32), triangles), tmp_path / "bone.stl")
+    seen = triangles[(vertices[triangles][..., 2] > -1.0).all(axis=1)]
+    world = transform_points(T_WORLD_MRI, vertices).astype(np.float32)
+    guess = T_WORLD_MRI @ from_euler_xyz_deg(np.array([4.0, -3.0, 2.0]), np.array([4.0, 5.0, -3.0]))
+    yaw, pitch, roll = Rotation.from_matrix(guess[:3, :3]).as_euler("ZYX")
+    node = start(
+        graph,
+        scene[0],
+        initial_from="surface",
+        mri_surface_file=str(tmp_path / "bone.stl"),
+        surface_min_triangles=1000,
+        surface_starts=4,
+        initial_translation_m=[float(value) / 1000.0 for value in guess[:3, 3]],
+        initial_rotation_rpy_rad=[float(roll), float(pitch), float(yaw)],
+    )
+    assert node.initial.message == "no surface has arrived on /occupancy_mapper/mesh"
+    publisher = graph.node.create_publisher(Marker, "/occupancy_mapper/mesh", qos.LATCHED)
+    stamp, colour = conversions.time_message(T0), (1.0, 1.0, 1.0, 1.0)
+    publisher.publish(mesh_marker(world, seen[:100], "world", stamp, colour))
+    graph.wait(lambda: "has 100 triangles, 1000 needed" in node.initial.message, "a small surface")
+    publisher.publish(mesh_marker(world, seen, "world", stamp, colour))
+    taken: list[np.ndarray] = []
+
+    def aligned() -> bool:
+        T = node.initial.take()
+        if T is not None:
+            taken.append(T)
+        return bool(taken)
+
+    graph.wait(aligned, f"an alignment ({node.initial.message})", timeout_s=60.0)
+    assert node.initial.message.startswith("surfaces aligned, ")
+    assert target_error_mm(taken[0]) < 1.0 < target_error_mm(guess)
+
+
+@pytest.mark.usefixtures("graph")
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("landmarks", "landmarks_file"),
+        ("clicks", "landmarks_file"),
+        ("surface", "mri_surface_file"),
+    ],
+)
+def test_a_source_without_its_file_is_an_error(
+    scene: tuple[Path, list[Any]], source: str, name: str
+) -> None:
+    settings = {"mri_file": str(scene[0]), "initial_from": source}
+    with pytest.raises(ConfigError, match=f"initial_from is {source}: {name} is empty"):
+        MriRegistrationNode(
+            parameter_overrides=[Parameter(key, value=value) for key, value in settings.items()]
+        )

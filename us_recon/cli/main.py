@@ -19,6 +19,7 @@ COMMANDS = {
     "acoustics": "make impedance, attenuation and backscatter from an MRI, a CT or labels",
     "render": "draw the ultrasound image to expect at a pose, from an MRI, a CT or labels",
     "fit-device": "estimate gain, time gain and resolution of a scanner from a bag",
+    "calibrate": "find the latency of the images, and check the probe calibration",
     "register": "register an MRI to a bag offline with the object that the node runs",
     "evaluate": "measure a result against the truth",
     "bench": "compare runs of the benchmarks",

@@ -15,11 +15,12 @@ from us_recon.pipeline.node_settings import (
     SourceSettings,
 )
 from us_recon.registration.settings import RegistrationSettings
+from us_recon.registration.surface_start import SurfaceSettings
 
 INPUT = (AssemblerSettings, SourceSettings, ConsumerSettings)
 SECTIONS: dict[str, tuple[type[Any], ...]] = {
     "occupancy_mapper": (MapperSettings, MapperNodeSettings, *INPUT),
-    "mri_registration": (RegistrationSettings, RegistrationNodeSettings, *INPUT),
+    "mri_registration": (RegistrationSettings, RegistrationNodeSettings, SurfaceSettings, *INPUT),
     "scanning_cell": (CellNodeSettings,),
 }
 HEADER = """\

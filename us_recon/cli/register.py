@@ -14,7 +14,7 @@ from rich.progress import track
 
 from us_recon.cli.options import add_settings, given_settings, settings_from
 from us_recon.cli.transforms import INITIAL_KEY, parse_initial
-from us_recon.errors import InputError
+from us_recon.errors import ConfigError, InputError
 from us_recon.evaluation.registration_figure import overlay, panel_figure
 from us_recon.files import atomic_path
 from us_recon.geometry.rigid import Matrix4
@@ -23,6 +23,7 @@ from us_recon.imaging.frame import TrackedFrame
 from us_recon.io.bag import TopicNames, frames_from_bag
 from us_recon.io.landmarks import read_tag_pairs
 from us_recon.io.volumes import read_volume
+from us_recon.occupancy.mesh_files import read_mesh
 from us_recon.pipeline.configuration import load_settings
 from us_recon.pipeline.node_settings import (
     ConsumerSettings,
@@ -34,6 +35,7 @@ from us_recon.registration.landmarks import fit_rigid
 from us_recon.registration.patient_images import patient_images
 from us_recon.registration.registrar import MriRegistration, RegistrationUpdate
 from us_recon.registration.settings import RegistrationSettings
+from us_recon.registration.surface_start import SurfaceSettings, align_surfaces
 from us_recon.settings import overridden
 
 NODE = "mri_registration"
@@ -72,12 +74,22 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "FILE:KEY",
     )
     parser.add_argument(
+        "--surface",
+        type=Path,
+        help="mapped mesh of a bone (mm, world), such as `us-recon replay` writes: aligned with "
+        "--mri-surface, it improves the first guess",
+    )
+    parser.add_argument(
+        "--mri-surface", type=Path, help="the same bone segmented in the MRI or CT (.stl, .ply)"
+    )
+    parser.add_argument(
         "--out", type=Path, required=True, help=f"folder that gets {RESULT_FILE}, {PICTURE_FILE}"
     )
     parser.add_argument(
         "--config", type=Path, help="parameter file of the nodes (see `us-recon parameters`)"
     )
     add_settings(parser, RegistrationSettings, "registration")
+    add_settings(parser, SurfaceSettings, "surfaces")
     add_settings(parser, AssemblerSettings, "how images find their poses")
     add_settings(parser, TopicNames, "topics")
     parser.set_defaults(run=run)
@@ -87,12 +99,15 @@ def run(parsed: argparse.Namespace) -> int:
     """Register and write what came of it."""
     use_one_thread()
     console = Console()
-    settings, assembler_settings, node, *_ = load_settings(
+    if (parsed.surface is None) != (parsed.mri_surface is None):
+        raise ConfigError("--surface and --mri-surface belong together; give both or neither")
+    settings, assembler_settings, node, surface_settings, *_ = load_settings(
         parsed.config,
         NODE,
         RegistrationSettings,
         AssemblerSettings,
         RegistrationNodeSettings,
+        SurfaceSettings,
         SourceSettings,
         ConsumerSettings,
     )
@@ -104,6 +119,9 @@ def run(parsed: argparse.Namespace) -> int:
         initial = fit_rigid(*read_tag_pairs(parsed.landmarks))
     else:
         initial = parse_initial(parsed.initial)
+    if parsed.surface is not None:
+        surface_settings = overridden(surface_settings, given_settings(parsed, SurfaceSettings))
+        initial = _aligned(parsed, initial, surface_settings, console)
     files = filter(None, (parsed.mri, parsed.second_mri or node.second_mri_file))
     images = patient_images(
         [read_volume(Path(file)) for file in files], parsed.mri_contrast or node.mri_contrast
@@ -132,6 +150,17 @@ def run(parsed: argparse.Namespace) -> int:
     _write(parsed.out, registration, update, assembler, initial)
     _report(console, update, assembler, parsed.out)
     return 0 if update.trusted else NOT_TRUSTED
+
+
+def _aligned(
+    parsed: argparse.Namespace, guess: Matrix4, settings: SurfaceSettings, console: Console
+) -> Matrix4:
+    """Return the guess, improved by the surfaces."""
+    model = read_mesh(parsed.mri_surface)
+    mapped_mm = read_mesh(parsed.surface).vertices_mm
+    found = align_surfaces(mapped_mm, model.vertices_mm, model.triangles, guess, settings)
+    console.print(f"surfaces aligned, {found.residual_mm:.2f} mm apart (RMS)", highlight=False)
+    return found.T_world_mri
 
 
 def _write(

@@ -24,7 +24,20 @@ def read_tag_pairs(
     Raises:
         InputError: Not a tag file of two volumes, or a line does not hold six numbers.
     """
-    path = Path(path)
+    points = _read(Path(path), ("2",))
+    return points[:, :3], points[:, 3:]
+
+
+def read_tag_points(path: Path | str) -> Float64[np.ndarray, "n 3"]:
+    """Read the points of the first volume of a tag file of one or two volumes, in mm.
+
+    Raises:
+        InputError: Not a tag file, or a line does not hold the numbers of its volumes.
+    """
+    return _read(Path(path), ("1", "2"))[:, :3]
+
+
+def _read(path: Path, allowed: tuple[str, ...]) -> Float64[np.ndarray, "n columns"]:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -34,23 +47,24 @@ def read_tag_pairs(
     text = re.sub(r'"[^"]*"', "", text)  # labels, which may hold any character
     volumes = re.search(r"Volumes\s*=\s*(\d+)\s*;", text)
     points = re.search(r"Points\s*=([^;]*);?", text)
-    if volumes is None or points is None or volumes[1] != "2":
-        raise InputError(f"{path}: expected 'Volumes = 2;' and 'Points = ...;'")
+    if volumes is None or points is None or volumes[1] not in allowed:
+        expected = " or ".join(f"'Volumes = {count};'" for count in allowed)
+        raise InputError(f"{path}: expected {expected} and 'Points = ...;'")
+    count, word = (3, "three") if volumes[1] == "1" else (6, "six")
     rows = []
     for line in points[1].splitlines():
         fields = line.partition("%")[0].split()
         if not fields:
             continue
         try:
-            rows.append([float(value) for value in fields[:6]])
+            rows.append([float(value) for value in fields[:count]])
         except ValueError:
             rows.append([])
-        if len(rows[-1]) != 6 or not np.all(np.isfinite(rows[-1])):
-            raise InputError(f"{path}: {line.strip()!r} does not begin with six numbers")
+        if len(rows[-1]) != count or not np.all(np.isfinite(rows[-1])):
+            raise InputError(f"{path}: {line.strip()!r} does not begin with {word} numbers")
     if not rows:
         raise InputError(f"{path} holds no point")
-    pairs = np.array(rows)
-    return pairs[:, :3], pairs[:, 3:]
+    return np.array(rows)
 
 
 def write_tag_pairs(

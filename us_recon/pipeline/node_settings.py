@@ -72,11 +72,35 @@ class RegistrationNodeSettings:
     )
     initial_from: str = setting(
         "topic",
-        "Where the first guess comes from: PoseStamped on `~/initial_pose`, or the parameters.",
-        choices=("topic", "parameters"),
+        "Where the first guess comes from: PoseStamped on `~/initial_pose` (which always counts), "
+        "the parameters, landmark pairs in a file, points clicked in RViz, or the surface that the "
+        "mapper made against a segmented one.",
+        choices=("topic", "parameters", "landmarks", "clicks", "surface"),
+    )
+    landmarks_file: str = setting(
+        "",
+        "MNI tag file: points of the MRI (mm, RAS+) and of the world, for `landmarks`; for "
+        "`clicks` those of the MRI, in the order of the clicks.",
+    )
+    clicked_topic: str = setting(
+        "/clicked_point", "Clicked points (geometry_msgs/PointStamped), as RViz publishes them."
+    )
+    mri_surface_file: str = setting(
+        "", "For `surface`: the bone segmented in the MRI or CT (.stl, .ply, .obj; mm, RAS+)."
+    )
+    surface_file: str = setting(
+        "", "For `surface`: a mapped mesh (mm, world); empty waits for one on `surface_topic`."
+    )
+    surface_topic: str = setting(
+        "occupancy_mapper/mesh", "Mapped mesh (visualization_msgs/Marker, triangles)."
+    )
+    surface_min_triangles: int = setting(
+        2000, "Triangles that the mapped mesh needs before it is aligned.", minimum=100
     )
     initial_translation_m: tuple[float, ...] = setting(
-        (0.0, 0.0, 0.0), "Origin of the MRI in the world.", unit="m"
+        (0.0, 0.0, 0.0),
+        "Origin of the MRI in the world, for `parameters`; for `surface` the guess to start from.",
+        unit="m",
     )
     initial_rotation_rpy_rad: tuple[float, ...] = setting(
         (0.0, 0.0, 0.0), "Roll, pitch, yaw of the MRI in the world.", unit="rad"

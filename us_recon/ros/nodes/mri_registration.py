@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import PoseStamped
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker
 
@@ -14,25 +12,24 @@ from us_recon.errors import ConfigError, UsReconError
 from us_recon.geometry.rigid import (
     Matrix4,
     invert_rigid,
-    is_rigid,
-    make_rigid,
     rotation_angle_rad,
 )
 from us_recon.imaging.events import PoseEvent
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.io.volumes import read_volume
-from us_recon.io.wire import MM_PER_M, pose_from_pose_stamped
+from us_recon.io.wire import MM_PER_M
 from us_recon.msg import RegistrationStatus
 from us_recon.pipeline.node_settings import RegistrationNodeSettings
 from us_recon.pipeline.threads import use_one_thread
 from us_recon.registration.patient_images import PatientImages, patient_images
 from us_recon.registration.registrar import MriRegistration, RegistrationUpdate
 from us_recon.registration.settings import RegistrationSettings
+from us_recon.registration.surface_start import SurfaceSettings
 from us_recon.ros import conversions, qos
 from us_recon.ros.box_marker import box_marker
 from us_recon.ros.consumer import FrameConsumer
-from us_recon.ros.distribution import rpy_matrix
 from us_recon.ros.expected_images import ExpectedImages, live_renderer
+from us_recon.ros.initial_pose import InitialPose
 from us_recon.ros.parameters import declare_settings
 from us_recon.ros.running import run
 
@@ -54,8 +51,6 @@ class MriRegistrationNode(FrameConsumer):
         self.images = self._read_images()
         self.registration = MriRegistration(self.images, registration_settings)
         self.update: RegistrationUpdate | None = None
-        self._initial: Matrix4 | None = None
-        self._initial_lock = Lock()  # between the executor and the worker
         self._frames_since_attempt = 0
         self._newest_frame: TrackedFrame | None = None
         self._expected_ns = 0
@@ -66,11 +61,14 @@ class MriRegistrationNode(FrameConsumer):
         )
         self._box_publisher = self.create_publisher(Marker, "~/mri_box", qos.LATCHED)
         self._status_publisher = self.create_publisher(RegistrationStatus, "~/status", qos.STATUS)
-        self.create_subscription(PoseStamped, "~/initial_pose", self._take_initial, qos.STATUS)
+        self.initial = InitialPose(
+            self,
+            self.settings,
+            declare_settings(self, SurfaceSettings),
+            self.assembler_settings.world_frame,
+        )
         stamp = self.get_clock().now().to_msg()
         self._box_publisher.publish(box_marker(self.images.first, self.settings.mri_frame, stamp))
-        if self.settings.initial_from == "parameters":
-            self._set_initial(self._initial_of_parameters())
         self.start(self.settings.expected_period_s)
 
     @property
@@ -81,8 +79,7 @@ class MriRegistrationNode(FrameConsumer):
     @property
     def has_initial(self) -> bool:
         """Whether a first guess has been given."""
-        with self._initial_lock:
-            return self._initial is not None or self.registration.T_world_mri is not None
+        return self.initial.waiting or self.registration.T_world_mri is not None
 
     @property
     def wants_images(self) -> bool:
@@ -91,8 +88,7 @@ class MriRegistrationNode(FrameConsumer):
 
     def work(self, frame: TrackedFrame) -> None:
         """Take a frame in and, every so many frames, attempt a registration."""
-        with self._initial_lock:
-            initial, self._initial = self._initial, None
+        initial = self.initial.take()
         if initial is not None:
             self.registration.set_initial(initial)
         self._newest_frame = frame
@@ -152,26 +148,6 @@ class MriRegistrationNode(FrameConsumer):
         volumes = [read_volume(Path(file)) for file in files]
         return patient_images(volumes, self.settings.mri_contrast)
 
-    def _initial_of_parameters(self) -> Matrix4:
-        rotation = np.asarray(rpy_matrix(*self.settings.initial_rotation_rpy_rad))[:3, :3]
-        return make_rigid(rotation, np.array(self.settings.initial_translation_m) * MM_PER_M)
-
-    def _take_initial(self, message: PoseStamped) -> None:
-        event = pose_from_pose_stamped(message, self.settings.mri_frame)
-        if event.parent != self.assembler_settings.world_frame:
-            self.get_logger().warning(
-                f"initial pose is given in frame {event.parent!r}; "
-                f"expected {self.assembler_settings.world_frame!r}; it is not used"
-            )
-        elif not is_rigid(event.T_parent_child, tolerance=1e-3):
-            self.get_logger().warning("initial pose has no valid rotation; it is not used")
-        else:
-            self._set_initial(event.T_parent_child)
-
-    def _set_initial(self, T_world_mri: Matrix4) -> None:
-        with self._initial_lock:
-            self._initial = T_world_mri
-
     def _publish_transform(self, T_world_mri: Matrix4, stamp_ns: int) -> None:
         world = self.assembler_settings.world_frame
         T_parent_mri = T_world_mri
@@ -196,8 +172,7 @@ class MriRegistrationNode(FrameConsumer):
         if self.frames_used == 0:
             return RegistrationStatus.STATE_WAITING, waiting or "the first frame is in work"
         if self.registration.T_world_mri is None:
-            topic = self.resolve_topic_name("~/initial_pose")
-            return RegistrationStatus.STATE_WAITING, f"no initial pose has arrived on {topic}"
+            return RegistrationStatus.STATE_WAITING, self.initial.message
         if self.update is None:
             return RegistrationStatus.STATE_REGISTERING, "frames are collected"
         if self.update.trusted:
