@@ -10,10 +10,11 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from us_recon.acoustics.device_bounds import within_bounds
+from us_recon.acoustics.echoes import echoes
 from us_recon.acoustics.fields import BeamFields, look_up, pack
 from us_recon.acoustics.fit_settings import DeviceFitSettings
 from us_recon.acoustics.measured_levels import Cells, mean_level_db
-from us_recon.acoustics.renderer import displayed, echoes, received
+from us_recon.acoustics.renderer import displayed, received
 from us_recon.acoustics.settings import DeviceParameters, RenderSettings, device_parameters
 from us_recon.acoustics.volume import AcousticVolume
 from us_recon.geometry.rigid import invert_rigid

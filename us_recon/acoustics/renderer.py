@@ -7,14 +7,14 @@ beam space; scan conversion is for display alone.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import log
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from us_recon.acoustics.fields import BeamFields, look_up, pack
+from us_recon.acoustics.echoes import DB_PER_NEPER, trace
+from us_recon.acoustics.fields import pack
 from us_recon.acoustics.point_spread import (
     FWHM,
     beam_pitch_mm,
@@ -25,11 +25,9 @@ from us_recon.acoustics.point_spread import (
     pulse_weights,
     speckle_variance,
 )
-from us_recon.acoustics.propagation import coupled
 from us_recon.acoustics.repeats import with_repeats
 from us_recon.acoustics.settings import (
     DeviceParameters,
-    EchoMode,
     RenderSettings,
     device_parameters,
 )
@@ -37,11 +35,6 @@ from us_recon.acoustics.speckle import scatterers
 from us_recon.acoustics.volume import AcousticVolume
 from us_recon.errors import InputError
 from us_recon.imaging.probe import ProbeGeometry
-
-_DB = 20.0 / log(10.0)  # dB per neper
-_TINY = 1e-12
-_DARKEST = 30.0
-"""Exponent of the faintest echo, -260 dB: smaller numbers are denormal, and slow."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,12 +88,13 @@ def render(
         device = device_parameters(settings, probe.centre_frequency_mhz, poses.dtype, poses.device)
     plane_mm = image_plane(probe, poses.dtype, poses.device)
     T_index_volume = torch.as_tensor(acoustic_volume.T_index_space).to(poses)
-    fields = look_up(packed, plane_mm, T_index_volume @ poses)
     directions = torch.as_tensor(probe.beam_directions).to(poses) @ poses[:, :3, :2].mT
-    edges, scatter, transmission = echoes(fields, directions, probe, settings, device)
+    edges, scatter, transmission, inside = trace(
+        packed, plane_mm, T_index_volume @ poses, directions, probe, settings, device
+    )
     envelope = received(edges, scatter, poses, probe, settings, device)
     brightness = displayed(envelope, probe, device)
-    return Rendering(brightness, fields.inside, edges, scatter, transmission)
+    return Rendering(brightness, inside, edges, scatter, transmission)
 
 
 @lru_cache(maxsize=8)
@@ -109,76 +103,6 @@ def image_plane(
 ) -> Float[Tensor, "beams samples 2"]:
     """Return where the samples of all beams lie (x, y) in the transducer frame, mm."""
     return torch.as_tensor(probe.beam_points_mm).to(device=device, dtype=dtype)
-
-
-def echoes(
-    fields: BeamFields,
-    directions: Float[Tensor, "poses beams 3"],
-    probe: ProbeGeometry,
-    settings: RenderSettings,
-    device: DeviceParameters,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return edges, backscatter and transmission at every sample.
-
-    The interface between a sample and the next echoes at the first of them. What is lost on the
-    way: ``1 - R^2`` at each interface, there and back, and the attenuation.
-    """
-    step_mm = probe.sample_step_mm
-    R, absorbed = reflections(fields), two_way_loss(fields, step_mm, device)
-    passed = left_over(absorbed - torch.log1p(-R * R))
-    level = torch.exp(device.edge_db / _DB)
-    if settings.echoes == EchoMode.COUPLED:
-        # The coupled system holds reflection and transmission; the attenuation is apart.
-        rho = coupled(R[..., :-1].contiguous(), settings.convention)
-        edges = level * left_over(absorbed) * rho
-    else:
-        edges = level * passed * R * facets(fields.steepest, directions, device)
-    scatter = torch.exp(device.scatter_db / _DB) * passed * fields.scatter
-    return edges, scatter, passed
-
-
-def left_over(
-    lost: Float[Tensor, "poses beams samples"],
-) -> Float[Tensor, "poses beams samples"]:
-    """Return the amplitude that is left at each sample, given the losses of all steps in neper."""
-    return torch.exp(-F.pad(torch.cumsum(lost[..., :-1], dim=-1), (1, 0)))
-
-
-def reflections(fields: BeamFields) -> Float[Tensor, "poses beams samples"]:
-    """Return the reflection between each sample and the next; the last is 0.
-
-    Where tissue is unknown on either side there is none.
-    """
-    here, there = fields.impedance_mrayl[..., :-1], fields.impedance_mrayl[..., 1:]
-    known = fields.inside[..., :-1] * fields.inside[..., 1:]
-    return F.pad(known * (there - here) / (there + here), (0, 1))
-
-
-def two_way_loss(
-    fields: BeamFields, step_mm: float, device: DeviceParameters
-) -> Float[Tensor, "poses beams samples"]:
-    """Return the attenuation of each step, there and back, in neper."""
-    per_step = device.attenuation_scale * device.frequency_mhz * (2.0 * 0.1 * step_mm / _DB)
-    return fields.attenuation_db_cm_mhz * per_step
-
-
-def facets(
-    steepest: Float[Tensor, "3 poses beams samples"],
-    directions: Float[Tensor, "poses beams 3"],
-    device: DeviceParameters,
-) -> Float[Tensor, "poses beams samples"]:
-    """Return how much of an interface's echo comes back, 0 to 1, given how oblique it is.
-
-    ``exp(-tan^2 t / m^2)`` for facets of mean slope m (Beckmann, Spizzichino, The Scattering of
-    Electromagnetic Waves from Rough Surfaces, 1963); the interface lies across the gradient of the
-    impedance.
-    """
-    x, y, z = steepest.unbind(0)
-    to_x, to_y, to_z = directions[..., None, :].unbind(-1)
-    along = x * to_x + y * to_y + z * to_z
-    tangent_squared = (x * x + y * y + z * z + _TINY) / (along * along + _TINY) - 1.0
-    slope = torch.tan(torch.deg2rad(device.roughness_deg))
-    return torch.exp(-(tangent_squared / (slope * slope)).clamp(max=_DARKEST))
 
 
 def received(
@@ -200,7 +124,7 @@ def received(
     across = beam_weights(device, probe, depths)
     # Scaled to a peak of 1: a sharp interface of reflection R is received with amplitude R.
     mirrors = edges * (1.0 / along.max())
-    floor = torch.exp(2.0 * device.noise_db / _DB)
+    floor = torch.exp(2.0 * device.noise_db / DB_PER_NEPER)
     if not settings.speckle:
         mirrors, diffuse = blur_across(blur_along(torch.stack([mirrors, scatter]), along), across)
         return (mirrors * mirrors + diffuse * diffuse + floor).sqrt()
@@ -240,7 +164,9 @@ def displayed(
         device.tgc_sliders_db[None, None], probe.sample_count, mode="linear", align_corners=True
     )[0, 0]
     slope_db_cm = device.tgc_db_cm + 2.0 * device.compensation_db_cm_mhz * device.frequency_mhz
-    level_db = _DB * torch.log(envelope) + (device.gain_db + slope_db_cm * depths_cm + sliders)
+    level_db = DB_PER_NEPER * torch.log(envelope) + (
+        device.gain_db + slope_db_cm * depths_cm + sliders
+    )
     return (level_db / device.dynamic_range_db + 1.0).clamp(0.0, 1.0)
 
 
