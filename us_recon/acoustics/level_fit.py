@@ -66,14 +66,14 @@ def level_db(
     """Return the expected level below white in dB, without clipping and without speckle."""
     plain = replace(settings, speckle=False)
     edges, scatter, _ = echoes(scene.fields, scene.directions, scene.probe, plain, device)
-    envelope = received(edges, scatter, scene.poses, scene.probe, plain, device)
+    power = received(edges, scatter, scene.poses, scene.probe, plain, device)
     # Shifted to the middle of a range so wide that nothing is clipped.
     wide = replace(
         device,
         dynamic_range_db=torch.full_like(device.dynamic_range_db, _WIDE_DB),
         gain_db=device.gain_db - _WIDE_DB / 2.0,
     )
-    return (displayed(envelope, scene.probe, wide) - 0.5) * _WIDE_DB
+    return (displayed(power, scene.probe, wide) - 0.5) * _WIDE_DB
 
 
 def with_levels(

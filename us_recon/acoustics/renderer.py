@@ -92,8 +92,8 @@ def render(
     edges, scatter, transmission, inside = trace(
         packed, plane_mm, T_index_volume @ poses, directions, probe, settings, device
     )
-    envelope = received(edges, scatter, poses, probe, settings, device)
-    brightness = displayed(envelope, probe, device)
+    power = received(edges, scatter, poses, probe, settings, device)
+    brightness = displayed(power, probe, device)
     return Rendering(brightness, inside, edges, scatter, transmission)
 
 
@@ -113,7 +113,7 @@ def received(
     settings: RenderSettings,
     device: DeviceParameters,
 ) -> Float[Tensor, "poses beams samples"]:
-    """Return the envelope that the array receives.
+    """Return the power that the array receives, the square of the envelope.
 
     Interfaces that a pulse covers add up with their signs; scatterers add up at random.
     """
@@ -125,21 +125,29 @@ def received(
     # Scaled to a peak of 1: a sharp interface of reflection R is received with amplitude R.
     mirrors = edges * (1.0 / along.max())
     floor = torch.exp(2.0 * device.noise_db / DB_PER_NEPER)
+
+    def blurred(image: Tensor) -> Tensor:
+        return blur_across(blur_along(image, along), across)
+
     if not settings.speckle:
-        mirrors, diffuse = blur_across(blur_along(torch.stack([mirrors, scatter]), along), across)
-        return (mirrors * mirrors + diffuse * diffuse + floor).sqrt()
+        return power_of(blurred(mirrors), blurred(scatter), floor)
     T_lattice_transducer = lattice_pose(T_volume_transducer, settings.grain_mm)
     plane_mm = image_plane(probe, edges.dtype, edges.device)
-    field = scatter * scatterers(plane_mm, T_lattice_transducer, settings.seed)
-    images = torch.cat([mirrors[None], field])
-    mirrors, real, imaginary = blur_across(blur_along(images, along), across)
+    field = scatterers(plane_mm, T_lattice_transducer, settings.seed)
+    real, imaginary = (blurred(scatter * part) for part in field)
     lateral_mm = beam_sigma(device, probe, depths) * beam_pitch_mm(probe, depths)
     level = (
         speckle_variance(device.pulse_mm / FWHM, settings.grain_mm)
         * speckle_variance(lateral_mm, settings.grain_mm)
     ).rsqrt()
-    real = mirrors + level * real
-    return (real * real + (level * imaginary) ** 2 + floor).sqrt()
+    return power_of(torch.addcmul(blurred(mirrors), level, real), level * imaginary, floor)
+
+
+def power_of(
+    real: Float[Tensor, "*images"], imaginary: Float[Tensor, "*images"], floor: Float[Tensor, ""]
+) -> Float[Tensor, "*images"]:
+    """Return the power of a signal and of noise."""
+    return torch.addcmul(torch.addcmul(floor, real, real), imaginary, imaginary)
 
 
 def lattice_pose(
@@ -156,18 +164,21 @@ def lattice_pose(
 
 
 def displayed(
-    envelope: Float[Tensor, "poses beams samples"], probe: ProbeGeometry, device: DeviceParameters
+    power: Float[Tensor, "poses beams samples"], probe: ProbeGeometry, device: DeviceParameters
 ) -> Float[Tensor, "poses beams samples"]:
     """Return brightness after gain, time gain and log compression."""
-    depths_cm = torch.as_tensor(0.1 * probe.sample_depths_mm).to(envelope)
+    depths_cm = torch.as_tensor(0.1 * probe.sample_depths_mm).to(power)
     sliders = F.interpolate(
         device.tgc_sliders_db[None, None], probe.sample_count, mode="linear", align_corners=True
     )[0, 0]
     slope_db_cm = device.tgc_db_cm + 2.0 * device.compensation_db_cm_mhz * device.frequency_mhz
-    level_db = DB_PER_NEPER * torch.log(envelope) + (
-        device.gain_db + slope_db_cm * depths_cm + sliders
+    gain_db = device.gain_db + slope_db_cm * depths_cm + sliders
+    per_range = 1.0 / device.dynamic_range_db
+    # One pass over all samples; amplitude is the square root of power.
+    level = torch.addcmul(
+        1.0 + gain_db * per_range, torch.log(power), 0.5 * DB_PER_NEPER * per_range
     )
-    return (level_db / device.dynamic_range_db + 1.0).clamp(0.0, 1.0)
+    return level.clamp(0.0, 1.0)
 
 
 def _checked(poses: Tensor, packed: Tensor) -> Tensor:
