@@ -16,28 +16,21 @@ FIELDS = 7
 
 
 @compiled
-def _place(x: float, last: float, one: float) -> tuple[int, Number, Number, Number, Number]:
-    """Return where a position lies along an axis.
+def _border(x: float, last: float, one: float) -> tuple[Number, Number]:
+    """Return how much of a change of a position counts along an axis, and the fading's slope.
 
-    The lower voxel, the share of the upper one, the fading, how much of a change of the position
-    counts, and the slope of the fading. On the border itself the slopes of both sides are halved.
+    On the border itself the slopes of both sides are halved.
     """
     zero, half = one - one, one / (one + one)
-    if x <= zero:
-        moves, fades = (half, half) if x == zero else (zero, one)
-        fades = fades if x > -one else zero
-        return 0, zero, max(one + x, zero), moves, fades
-    if x >= last:
-        moves, fades = (half, half) if x == last else (zero, one)
-        return (
-            int(last) - 1,
-            one,
-            max(one + last - x, zero),
-            moves,
-            (-fades if x < last + one else zero),
-        )
-    lower = int(x)
-    return lower, x - np.float32(lower), one, one, zero
+    if x < zero:
+        return zero, one if x > -one else zero
+    if x == zero:
+        return half, half
+    if x == last:
+        return half, -half
+    if x > last:
+        return zero, -one if x < last + one else zero
+    return one, zero
 
 
 @compiled
@@ -97,9 +90,10 @@ def beam_slope(voxels: Array, points: Array, A: Array, pull: Array, total: Array
     total[:] = 0.0
     for n in range(points.shape[0]):
         x, y = points[n, 0], points[n, 1]
-        i, s, fade_i, moves_i, slope_i = _place(at(A, 0, x, y), last_i, one)
-        j, t, fade_j, moves_j, slope_j = _place(at(A, 1, x, y), last_j, one)
-        k, u, fade_k, moves_k, slope_k = _place(at(A, 2, x, y), last_k, one)
+        at_i, at_j, at_k = at(A, 0, x, y), at(A, 1, x, y), at(A, 2, x, y)
+        i, s, fade_i = _cell(at_i, last_i, one)
+        j, t, fade_j = _cell(at_j, last_j, one)
+        k, u, fade_k = _cell(at_k, last_k, one)
         first, fading = i * step_i + j * step_j + k * WIDTH, fade_i * fade_j * fade_k
         here = n * WIDTH
         faded, by_i, by_j, by_k = slopes(
@@ -118,10 +112,14 @@ def beam_slope(voxels: Array, points: Array, A: Array, pull: Array, total: Array
             before = first - WIDTH
             by_k += slopes(voxels, before, step_i, step_j, s, t, one, fading, pull, here)[3]
             by_k *= half
-        # Beyond the border the position is held, and only the fading moves.
-        by_i = by_i * moves_i + faded * slope_i * fade_j * fade_k
-        by_j = by_j * moves_j + faded * fade_i * slope_j * fade_k
-        by_k = by_k * moves_k + faded * fade_i * fade_j * slope_k
+        inside = zero < at_i < last_i and zero < at_j < last_j and zero < at_k < last_k
+        if not inside:  # the position is held, and only the fading moves
+            moves_i, slope_i = _border(at_i, last_i, one)
+            moves_j, slope_j = _border(at_j, last_j, one)
+            moves_k, slope_k = _border(at_k, last_k, one)
+            by_i = by_i * moves_i + faded * slope_i * fade_j * fade_k
+            by_j = by_j * moves_j + faded * fade_i * slope_j * fade_k
+            by_k = by_k * moves_k + faded * fade_i * fade_j * slope_k
         add_outer(total, by_i, by_j, by_k, x, y)
 
 

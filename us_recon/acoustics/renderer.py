@@ -122,25 +122,22 @@ def received(
     depths = torch.as_tensor(probe.sample_depths_mm).to(edges)
     along = pulse_weights(device.pulse_mm, probe.sample_step_mm, probe.sample_count // 2)
     across = beam_weights(device, probe, depths)
-    # Scaled to a peak of 1: a sharp interface of reflection R is received with amplitude R.
-    mirrors = edges * (1.0 / along.max())
+    # Of peak 1: a sharp interface of reflection R is received with amplitude R.
+    sharp = along / along.max()
     floor = torch.exp(2.0 * device.noise_db / DB_PER_NEPER)
-
-    def blurred(image: Tensor) -> Tensor:
-        return blur_across(blur_along(image, along), across)
-
+    mirrors = blur_across(blur_along(edges, sharp), across)
     if not settings.speckle:
-        return power_of(blurred(mirrors), blurred(scatter), floor)
+        return power_of(mirrors, blur_across(blur_along(scatter, along), across), floor)
     T_lattice_transducer = lattice_pose(T_volume_transducer, settings.grain_mm)
     plane_mm = image_plane(probe, edges.dtype, edges.device)
     field = scatterers(plane_mm, T_lattice_transducer, settings.seed)
-    real, imaginary = (blurred(scatter * part) for part in field)
+    real, imaginary = (blur_across(blur_along(scatter * part, along), across) for part in field)
     lateral_mm = beam_sigma(device, probe, depths) * beam_pitch_mm(probe, depths)
     level = (
         speckle_variance(device.pulse_mm / FWHM, settings.grain_mm)
         * speckle_variance(lateral_mm, settings.grain_mm)
     ).rsqrt()
-    return power_of(torch.addcmul(blurred(mirrors), level, real), level * imaginary, floor)
+    return power_of(torch.addcmul(mirrors, level, real), level * imaginary, floor)
 
 
 def power_of(
