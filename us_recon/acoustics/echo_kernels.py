@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from us_recon.acoustics.exponential import exponential
 from us_recon.acoustics.field_kernels import beam_fields, beam_slope
 from us_recon.acoustics.propagation_kernels import (
-    physical,
     physical_backward,
+    physical_stepwise,
     published,
     published_backward,
 )
@@ -72,7 +72,7 @@ def _beam_losses(line: Array, direction: Array, numbers: Array, mode: int, found
         for n in range(samples):
             facet[n] = exponential(facet[n])
     elif mode == PHYSICAL:
-        physical(R[: samples - 1].reshape(1, samples - 1), rho.reshape(1, samples))
+        physical_stepwise(R[: samples - 1], rho)
     else:
         published(R[: samples - 1].reshape(1, samples - 1), rho.reshape(1, samples))
 

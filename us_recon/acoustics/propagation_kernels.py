@@ -111,13 +111,13 @@ def physical(reflection: Array, echoes: Array) -> bool:
                 echo[n] = (ratio[n] - one) / (ratio[n] + one)
                 beyond += not (zero < ratio[n] < np.inf)
             if beyond > 0:
-                _physical_stepwise(reflection[first + k], echo)
+                physical_stepwise(reflection[first + k], echo)
     return valid
 
 
 @compiled
-def _physical_stepwise(reflection: Array, echoes: Array) -> None:
-    """Fill the echoes of one ray step by step: slower, but no ratio can overflow."""
+def physical_stepwise(reflection: Array, echoes: Array) -> None:
+    """Fill the echoes of one ray step by step: no ratio can overflow, faint echoes keep digits."""
     a = reflection.dtype.type(0.0)
     one = reflection.dtype.type(1.0)
     echoes[0] = a
