@@ -4,7 +4,7 @@ python -m benchmarks.renderer [--fast]
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -157,7 +157,7 @@ def against_copy() -> list[dict[str, object]]:
         "coupled_echoes, physical": lambda: coupled_echoes(R),
         "coupled_echoes, published": lambda: coupled_echoes(R, "published"),
     }
-    times = {name: 1e3 * cpu_ms(call, 50, calls=50) for name, call in calls.items()}
+    times = {name: 1e3 * ms for name, ms in side_by_side_ms(calls, 100, calls=50).items()}
     return [
         {"what": name, "us": time_us, "times the copy": time_us / times["copy"]}
         for name, time_us in times.items()
@@ -201,15 +201,12 @@ def frames(
 
     one, many = forward(poses[:1]), forward(poses)
     one_both, many_both = with_gradient(image, poses[:1]), with_gradient(image, poses)
-    times = {
-        "one": cpu_ms(one, 25),
-        "many": cpu_ms(many, 5),
-        "one both": cpu_ms(one_both, 15),
-        "many both": cpu_ms(many_both, 5),
-    }
+    times = side_by_side_ms(
+        {"one": one, "many": many, "one both": one_both, "many both": many_both}, 15
+    )
     memory_mib = measured(many_both).peak_mib
     torch.set_num_threads(2)
-    threads = {"many": wall_ms(many, 7), "many both": wall_ms(many_both, 7)}
+    threads = side_by_side_ms({"many": many, "many both": many_both}, 9, clock=time.perf_counter)
     torch.set_num_threads(1)
     row = {
         "probe": name,
@@ -245,26 +242,27 @@ def with_gradient(function: Callable[[Tensor], Tensor], start: Tensor) -> Callab
 
 def cpu_ms(function: Callable[[], object], repeats: int, calls: int = 1) -> float:
     """Return the median CPU time of a call, after two that do not count."""
-    return _median_ms(function, repeats, calls, time.process_time)
+    return side_by_side_ms({"": function}, repeats, calls)[""]
 
 
-def wall_ms(function: Callable[[], object], repeats: int) -> float:
-    """Return the median time on the clock."""
-    return _median_ms(function, repeats, 1, time.perf_counter)
-
-
-def _median_ms(
-    function: Callable[[], object], repeats: int, calls: int, clock: Callable[[], float]
-) -> float:
-    function()
-    function()
-    times = []
+def side_by_side_ms(
+    functions: Mapping[str, Callable[[], object]],
+    repeats: int,
+    calls: int = 1,
+    clock: Callable[[], float] = time.process_time,
+) -> dict[str, float]:
+    """Return the median time of a call of each, taken in turns: what else runs slows all alike."""
+    for function in functions.values():
+        function()
+        function()
+    times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
-        start = clock()
-        for _ in range(calls):
-            function()
-        times.append(1e3 * (clock() - start) / calls)
-    return float(np.median(times))
+        for name, function in functions.items():
+            start = clock()
+            for _ in range(calls):
+                function()
+            times[name].append(1e3 * (clock() - start) / calls)
+    return {name: float(np.median(each)) for name, each in times.items()}
 
 
 if __name__ == "__main__":

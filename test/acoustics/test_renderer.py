@@ -337,7 +337,7 @@ def test_the_compiled_passes_equal_plain_pytorch(
     mottled: AcousticVolume, probe: ProbeGeometry, oblique: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a GPU runs, run on the CPU."""
-    modules = ("fields", "point_spread", "propagation", "speckle")
+    modules = ("echoes", "fields", "point_spread", "propagation", "speckle")
     for variant in VARIANTS.values():
         settings = RenderSettings(**variant)
         images, slopes = [], []

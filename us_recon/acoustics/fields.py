@@ -37,10 +37,10 @@ class BeamFields:
     steepest: Float[Tensor, "3 poses beams samples"]
 
 
-def pack(volume: AcousticVolume) -> Float[Tensor, "i j k 7"]:
+def pack(volume: AcousticVolume) -> Float[Tensor, "i j k 8"]:
     """Return the fields of all voxels, those of one voxel side by side. Gradients flow.
 
-    Kept with the volume unless that needs gradients.
+    Seven fields, and 0 to fill a vector. Kept with the volume unless that needs gradients.
     """
     kept: Tensor | None = volume.__dict__.get("_packed")
     if kept is not None:
@@ -48,7 +48,8 @@ def pack(volume: AcousticVolume) -> Float[Tensor, "i j k 7"]:
     inside = volume.inside
     fading = [volume.attenuation_db_cm_mhz, volume.scatter, torch.ones_like(inside)]
     fading += list(gradient_per_mm(volume).unbind(-1))
-    packed = torch.stack([volume.impedance_mrayl, *(field * inside for field in fading)], dim=-1)
+    fields = [volume.impedance_mrayl, *(field * inside for field in fading)]
+    packed = torch.stack([*fields, torch.zeros_like(inside)], dim=-1)
     if not packed.requires_grad:
         volume.__dict__["_packed"] = packed
     return packed
@@ -61,7 +62,7 @@ def gradient_per_mm(volume: AcousticVolume) -> Float[Tensor, "i j k 3"]:
 
 
 def look_up(
-    packed: Float[Tensor, "i j k 7"],
+    packed: Float[Tensor, "i j k 8"],
     plane_mm: Float[Tensor, "beams samples 2"],
     T_index_transducer: Float[Tensor, "poses 4 4"],
 ) -> BeamFields:
@@ -92,8 +93,8 @@ def points_of(
 
 
 def look_up_torch(
-    packed: Float[Tensor, "i j k n"], index: Float[Tensor, "*samples 3"]
-) -> Float[Tensor, "n ..."]:
+    packed: Float[Tensor, "i j k 8"], index: Float[Tensor, "*samples 3"]
+) -> Float[Tensor, "7 ..."]:
     """Interpolate at voxel indices in plain PyTorch, on any device: the compiled pass's twin."""
     high = torch.tensor(packed.shape[:3], device=index.device) - 1
     held = torch.minimum(index.clamp(min=0.0), high.to(index.dtype))
@@ -103,7 +104,7 @@ def look_up_torch(
     values = 0.5 * (_in_cell(packed, held, cells[0]) + _in_cell(packed, held, cells[1]))
     fading = (1.0 - (index - held).abs()).clamp(min=0.0).prod(dim=-1)
     faded = torch.cat([values[..., :1], values[..., 1:] * fading[..., None]], dim=-1)
-    return faded.movedim(-1, 0)
+    return faded.movedim(-1, 0)[: kernels.FIELDS]
 
 
 def _in_cell(packed: Tensor, index: Tensor, cell: Tensor) -> Tensor:
@@ -144,7 +145,8 @@ class _LookUp(torch.autograd.Function):
         beams = len(plane)
         # One sum for each beam, so that the result does not depend on the number of threads.
         by_beam = torch.zeros(len(affine), beams, 3, 3, dtype=torch.float64)
-        arrays = [tensor.numpy() for tensor in (packed, plane, affine, pull.contiguous(), by_beam)]
+        pull = torch.nn.functional.pad(pull.movedim(0, -1), (0, 1)).contiguous()
+        arrays = [tensor.numpy() for tensor in (packed, plane, affine, pull, by_beam)]
         in_threads(
             len(affine) * beams, lambda low, high: kernels.look_up_backward(*arrays, low, high)
         )

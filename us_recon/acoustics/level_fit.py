@@ -10,10 +10,11 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from us_recon.acoustics.device_bounds import within_bounds
+from us_recon.acoustics.echoes import echoes
 from us_recon.acoustics.fields import BeamFields, look_up, pack
 from us_recon.acoustics.fit_settings import DeviceFitSettings
 from us_recon.acoustics.measured_levels import Cells, mean_level_db
-from us_recon.acoustics.renderer import displayed, echoes, received
+from us_recon.acoustics.renderer import displayed, received
 from us_recon.acoustics.settings import DeviceParameters, RenderSettings, device_parameters
 from us_recon.acoustics.volume import AcousticVolume
 from us_recon.geometry.rigid import invert_rigid
@@ -65,14 +66,14 @@ def level_db(
     """Return the expected level below white in dB, without clipping and without speckle."""
     plain = replace(settings, speckle=False)
     edges, scatter, _ = echoes(scene.fields, scene.directions, scene.probe, plain, device)
-    envelope = received(edges, scatter, scene.poses, scene.probe, plain, device)
+    power = received(edges, scatter, scene.poses, scene.probe, plain, device)
     # Shifted to the middle of a range so wide that nothing is clipped.
     wide = replace(
         device,
         dynamic_range_db=torch.full_like(device.dynamic_range_db, _WIDE_DB),
         gain_db=device.gain_db - _WIDE_DB / 2.0,
     )
-    return (displayed(envelope, scene.probe, wide) - 0.5) * _WIDE_DB
+    return (displayed(power, scene.probe, wide) - 0.5) * _WIDE_DB
 
 
 def with_levels(

@@ -63,8 +63,11 @@ def coupled_echoes(
     """
     if convention not in tuple(Convention):
         raise InputError(f"convention is {convention!r}; expected one of {', '.join(Convention)}")
-    check_reflection(reflection)
-    return coupled(reflection, convention)
+    _check_kind(reflection)
+    if not is_compiled_for(reflection):
+        check_reflection(reflection)
+        return coupled_torch(reflection, convention)
+    return _over_rays(_coupled_pass(convention), reflection, checked=True)
 
 
 def primary_echoes(reflection: Float[Tensor, "*rays n"]) -> Float[Tensor, "*rays n"]:
@@ -79,41 +82,40 @@ def primary_echoes(reflection: Float[Tensor, "*rays n"]) -> Float[Tensor, "*rays
     Raises:
         InputError: A reflection outside (-1, 1), or an integer tensor.
     """
-    check_reflection(reflection)
-    return primary(reflection)
+    _check_kind(reflection)
+    if not is_compiled_for(reflection):
+        check_reflection(reflection)
+        return primary_torch(reflection)
+    return _over_rays(_PRIMARY, reflection, checked=True)
 
 
 def check_reflection(reflection: Tensor) -> None:
     """Raise an InputError where a reflection lies outside (-1, 1) or is not a number."""
+    _check_kind(reflection)
+    if not (reflection.detach().abs() < 1.0).all():
+        raise _refusal(reflection)
+
+
+def _check_kind(reflection: Tensor) -> None:
     if not reflection.is_floating_point():
         raise InputError(f"reflection holds {reflection.dtype}; expected float32 or float64")
     if reflection.ndim == 0:
         raise InputError("reflection is a single number; expected a tensor (..., interfaces)")
-    values = reflection.detach()
-    if is_compiled_for(values) and values.is_contiguous():
-        valid = kernels.are_valid(values.view(-1).numpy())
-    else:
-        valid = bool((values.abs() < 1.0).all())
-    if not valid:
-        low, high = (bound.item() for bound in torch.aminmax(values))
-        raise InputError(
-            f"reflection reaches from {low:g} to {high:g}; expected values between -1 and 1, "
-            "without both ends: (Z2 - Z1) / (Z2 + Z1) of impedances above 0"
-        )
+
+
+def _refusal(reflection: Tensor) -> InputError:
+    low, high = (bound.item() for bound in torch.aminmax(reflection.detach()))
+    return InputError(
+        f"reflection reaches from {low:g} to {high:g}; expected values between -1 and 1, "
+        "without both ends: (Z2 - Z1) / (Z2 + Z1) of impedances above 0"
+    )
 
 
 def coupled(reflection: Float[Tensor, "*rays n"], convention: str) -> Float[Tensor, "*rays n+1"]:
     """Return `coupled_echoes` of reflections that are known to be valid."""
     if not is_compiled_for(reflection):
         return coupled_torch(reflection, convention)
-    return _over_rays(_PHYSICAL if convention == Convention.PHYSICAL else _PUBLISHED, reflection)
-
-
-def primary(reflection: Float[Tensor, "*rays n"]) -> Float[Tensor, "*rays n"]:
-    """Return `primary_echoes` of reflections that are known to be valid."""
-    if not is_compiled_for(reflection):
-        return primary_torch(reflection)
-    return _over_rays(_PRIMARY, reflection)
+    return _over_rays(_coupled_pass(convention), reflection, checked=False)
 
 
 def coupled_torch(
@@ -154,13 +156,14 @@ class _Kernels:
     """A compiled pass.
 
     Attributes:
-        forward: Fills the echoes (rays, n + extra) of reflections (rays, n).
+        forward: Fills the echoes (rays, n + extra) of reflections (rays, n); tells whether these
+            are valid.
         backward: Fills the gradient by reflections, given these, the echoes and the gradient by
             them.
         extra: How many more echoes than reflections there are.
     """
 
-    forward: Callable[[Array, Array], None]
+    forward: Callable[[Array, Array], bool]
     backward: Callable[[Array, Array, Array, Array], None]
     extra: int
 
@@ -174,34 +177,49 @@ _PUBLISHED = _Kernels(
 )
 
 
-def _over_rays(pass_: _Kernels, reflection: Tensor) -> Tensor:
-    rays = reflection.reshape(prod(reflection.shape[:-1]), reflection.shape[-1]).contiguous()
+def _coupled_pass(convention: str) -> _Kernels:
+    return _PHYSICAL if convention == Convention.PHYSICAL else _PUBLISHED
+
+
+def _over_rays(pass_: _Kernels, reflection: Tensor, checked: bool) -> Tensor:
+    rays = reflection
+    if reflection.ndim != 2 or not reflection.is_contiguous():
+        rays = reflection.reshape(prod(reflection.shape[:-1]), reflection.shape[-1]).contiguous()
     if rays.requires_grad and torch.is_grad_enabled():
-        echoes: Tensor = _Pass.apply(rays, pass_)  # type: ignore[no-untyped-call]
+        echoes: Tensor = _Pass.apply(rays, pass_, checked)  # type: ignore[no-untyped-call]
     else:
-        echoes = _echoes(rays.detach(), pass_)
+        echoes = _echoes(rays.detach(), pass_, checked)
+    if reflection.ndim == 2:
+        return echoes
     return echoes.reshape(*reflection.shape[:-1], echoes.shape[-1])
 
 
-def _echoes(rays: Tensor, pass_: _Kernels) -> Tensor:
+def _echoes(rays: Tensor, pass_: _Kernels, checked: bool) -> Tensor:
+    """Return the echoes, checked on the way: a pass of its own would take as long as a copy."""
     echoes = rays.new_empty(rays.shape[0], rays.shape[1] + pass_.extra)
-    pass_.forward(rays.numpy(), echoes.numpy())
+    valid = pass_.forward(rays.numpy(), echoes.numpy())
+    if checked and not valid:
+        raise _refusal(rays)
     return echoes
 
 
 class _Pass(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, rays: Tensor, pass_: _Kernels) -> Tensor:
-        echoes = _echoes(rays.detach(), pass_)
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx, rays: Tensor, pass_: _Kernels, checked: bool
+    ) -> Tensor:
+        echoes = _echoes(rays.detach(), pass_, checked)
         ctx.save_for_backward(rays, echoes)
         ctx.pass_ = pass_  # type: ignore[attr-defined]
         return echoes
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: torch.autograd.function.FunctionCtx, pull: Tensor) -> tuple[Tensor, None]:
+    def backward(
+        ctx: torch.autograd.function.FunctionCtx, pull: Tensor
+    ) -> tuple[Tensor, None, None]:
         rays, echoes = ctx.saved_tensors  # type: ignore[attr-defined]
         slope = torch.empty_like(rays)
         arrays = [tensor.numpy() for tensor in (rays, echoes, pull.contiguous(), slope)]
         ctx.pass_.backward(*arrays)  # type: ignore[attr-defined]
-        return slope, None
+        return slope, None, None

@@ -1,7 +1,7 @@
 """The compiled passes of `us_recon.acoustics.propagation`; their equations stand there.
 
-A product along a beam waits for itself at every step. Four beams in one loop keep the processor
-busy meanwhile.
+A product along a beam waits for itself at every step, so that eight beams run in one loop; all that
+waits for nothing stands in loops of its own, of which the compiler makes vectors.
 """
 
 import numpy as np
@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 from us_recon.compiled import compiled
 
 Array = NDArray[np.float64]
+
+
+TOGETHER = 8
+"""Beams whose products run side by side."""
 
 
 @compiled
@@ -23,26 +27,39 @@ def are_valid(reflection: Array) -> bool:
 
 
 @compiled
-def primary(reflection: Array, echoes: Array) -> None:
-    """Fill `echoes` (rays, n) with the primary echoes of `reflection` (rays, n)."""
+def _multiply_up(factors: Array) -> None:
+    """Replace the factors (8, n) of each row by the products of all up to them."""
+    a, b, c, d = factors[0, 0], factors[1, 0], factors[2, 0], factors[3, 0]
+    e, f, g, h = factors[4, 0], factors[5, 0], factors[6, 0], factors[7, 0]
+    for n in range(1, factors.shape[1]):
+        a, b, c, d = a * factors[0, n], b * factors[1, n], c * factors[2, n], d * factors[3, n]
+        e, f, g, h = e * factors[4, n], f * factors[5, n], g * factors[6, n], h * factors[7, n]
+        factors[0, n], factors[1, n], factors[2, n], factors[3, n] = a, b, c, d
+        factors[4, n], factors[5, n], factors[6, n], factors[7, n] = e, f, g, h
+
+
+@compiled
+def primary(reflection: Array, echoes: Array) -> bool:
+    """Fill `echoes` (rays, n) with the primary echoes; return whether all reflections are valid."""
     rays, count = reflection.shape
-    fours = rays // 4 * 4
     one = reflection.dtype.type(1.0)
-    for ray in range(0, fours, 4):
-        a, b, c, d = one, one, one, one
-        for n in range(count):
-            p, q = reflection[ray, n], reflection[ray + 1, n]
-            r, s = reflection[ray + 2, n], reflection[ray + 3, n]
-            echoes[ray, n], echoes[ray + 1, n] = a * p, b * q
-            echoes[ray + 2, n], echoes[ray + 3, n] = c * r, d * s
-            a, b = a * (one - p * p), b * (one - q * q)
-            c, d = c * (one - r * r), d * (one - s * s)
-    for ray in range(fours, rays):
-        a = one
-        for n in range(count):
-            p = reflection[ray, n]
-            echoes[ray, n] = a * p
-            a *= one - p * p
+    passed = np.ones((TOGETHER, count + 1), reflection.dtype)
+    valid = True
+    for first in range(0, rays, TOGETHER):
+        together = min(TOGETHER, rays - first)
+        for k in range(together):
+            R, passes = reflection[first + k], passed[k]
+            invalid = 0
+            for n in range(count):
+                passes[n + 1] = one - R[n] * R[n]
+                invalid += not (abs(R[n]) < one)
+            passes[0], valid = one, valid and invalid == 0
+        _multiply_up(passed)
+        for k in range(together):
+            R, passes, echo = reflection[first + k], passed[k], echoes[first + k]
+            for n in range(count):
+                echo[n] = R[n] * passes[n]
+    return valid
 
 
 @compiled
@@ -67,29 +84,46 @@ def primary_backward(reflection: Array, pull: Array, slope: Array) -> None:
 
 
 @compiled
-def physical(reflection: Array, echoes: Array) -> None:
-    """Fill `echoes` (rays, n + 1) with the coupled echoes, physical convention."""
+def physical(reflection: Array, echoes: Array) -> bool:
+    """Fill `echoes` (rays, n + 1), physical convention; return whether reflections are valid.
+
+    ``(P - 1) / (P + 1)`` of ``P_n = prod (1 + R) / (1 - R)``, the impedance at a depth by that at
+    the surface.
+    """
     rays, count = reflection.shape
-    fours = rays // 4 * 4
     one, zero = reflection.dtype.type(1.0), reflection.dtype.type(0.0)
-    for ray in range(0, fours, 4):
-        a, b, c, d = zero, zero, zero, zero
-        for k in range(4):
-            echoes[ray + k, 0] = zero
-        for n in range(count):
-            p, q = reflection[ray, n], reflection[ray + 1, n]
-            r, s = reflection[ray + 2, n], reflection[ray + 3, n]
-            a, b = (a + p) / (one + a * p), (b + q) / (one + b * q)
-            c, d = (c + r) / (one + c * r), (d + s) / (one + d * s)
-            echoes[ray, n + 1], echoes[ray + 1, n + 1] = a, b
-            echoes[ray + 2, n + 1], echoes[ray + 3, n + 1] = c, d
-    for ray in range(fours, rays):
-        a = zero
-        echoes[ray, 0] = zero
-        for n in range(count):
-            p = reflection[ray, n]
-            a = (a + p) / (one + a * p)
-            echoes[ray, n + 1] = a
+    ratios = np.ones((TOGETHER, count + 1), reflection.dtype)
+    valid = True
+    for first in range(0, rays, TOGETHER):
+        together = min(TOGETHER, rays - first)
+        for k in range(together):
+            R, ratio = reflection[first + k], ratios[k]
+            invalid = 0
+            for n in range(count):
+                ratio[n + 1] = (one + R[n]) / (one - R[n])
+                invalid += not (abs(R[n]) < one)
+            ratio[0], valid = one, valid and invalid == 0
+        _multiply_up(ratios)
+        for k in range(together):
+            ratio, echo = ratios[k], echoes[first + k]
+            beyond = 0
+            for n in range(count + 1):
+                echo[n] = (ratio[n] - one) / (ratio[n] + one)
+                beyond += not (zero < ratio[n] < np.inf)
+            if beyond > 0:
+                physical_stepwise(reflection[first + k], echo)
+    return valid
+
+
+@compiled
+def physical_stepwise(reflection: Array, echoes: Array) -> None:
+    """Fill the echoes of one ray step by step: no ratio can overflow, faint echoes keep digits."""
+    a = reflection.dtype.type(0.0)
+    one = reflection.dtype.type(1.0)
+    echoes[0] = a
+    for n in range(reflection.shape[0]):
+        a = (a + reflection[n]) / (one + a * reflection[n])
+        echoes[n + 1] = a
 
 
 @compiled
@@ -106,12 +140,14 @@ def physical_backward(reflection: Array, echoes: Array, pull: Array, slope: Arra
 
 
 @compiled
-def published(reflection: Array, echoes: Array) -> None:
-    """Fill `echoes` (rays, n + 1) with the coupled echoes, published convention."""
+def published(reflection: Array, echoes: Array) -> bool:
+    """Fill `echoes` (rays, n + 1), published convention; return whether reflections are valid."""
     rays, count = reflection.shape
+    valid = True
     for ray in range(rays):
         # Rows (a, b) and (c, d) of the running product, in double precision near the poles.
         a, b, c, d = 1.0, 0.0, 0.0, 1.0
+        valid &= are_valid(reflection[ray])
         echoes[ray, 0] = 0.0
         for n in range(count):
             r = float(reflection[ray, n])
@@ -119,6 +155,7 @@ def published(reflection: Array, echoes: Array) -> None:
             a, b = a * first - b * r, a * second + b
             c, d = c * first - d * r, c * second + d
             echoes[ray, n + 1] = b / d
+    return valid
 
 
 @compiled
