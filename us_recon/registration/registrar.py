@@ -21,12 +21,14 @@ from us_recon.registration.gate import Evidence, doubts, missing_before, score_t
 from us_recon.registration.keyframes import KeyframeWindow
 from us_recon.registration.objective import make_objective
 from us_recon.registration.observation import BeamWindow, observe
+from us_recon.registration.recent import RecentFrames
 from us_recon.registration.search import GlobalSearch, make_levels, mirrored
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.registration.solver import Refinement, refine
+from us_recon.registration.tracking import PatientTracker, Tracked
+from us_recon.registration.tracking_filter import Belief
 
 _UNKNOWN = float("nan")
-_CHANCE_STEPS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +44,8 @@ class RegistrationUpdate:
         confidence: Probability that the pose is within 3 mm of the truth; 0 if unknown.
         message: For a person: how good it is, or what is missing.
         score: Explained share of the images' variance; NaN if nothing could be tried.
-        chance_score: What the images reach mirrored; NaN if unknown.
+        chance_score: What the images reach mirrored, while following beside the pose; NaN if
+            unknown.
         score_threshold: Least score that is trusted for these images.
         gap: Lead in score over the best different answer; NaN if unknown.
         coverage: Share of the image samples inside the MRI.
@@ -91,8 +94,8 @@ class MriRegistration:
 
     Work is counted in frames and steps, never in time: the same frames and steps give the same
     result, live or replayed. An attempt searches around the initial guess, in one step or in many
-    (`poses_per_step`); once a result is trusted, further steps refine it, and one that goes bad is
-    withdrawn.
+    (`poses_per_step`); once a result is trusted, further steps follow the patient with the newest
+    frames, and one that goes bad is withdrawn and searched anew with the frames from then on.
     """
 
     def __init__(self, volume: Volume, settings: RegistrationSettings | None = None) -> None:
@@ -121,6 +124,9 @@ class MriRegistration:
         self._mirrored: Refinement | None = None
         self._gap = _UNKNOWN
         self._new_keyframes = 0
+        self._recent = RecentFrames(self.settings)
+        self._seen_new = False
+        self._tracker: PatientTracker | None = None
 
     def set_initial(self, T_world_mri: Float64[np.ndarray, "4 4"]) -> None:
         """Give a first guess, or a new one: what was found before is forgotten.
@@ -133,11 +139,13 @@ class MriRegistration:
                 f"initial T_world_mri is {T_world_mri.tolist()}; expected a rigid transform"
             )
         self._initial = self.T_world_mri = T_world_mri
-        self._update = self._attempt = None
+        self._update = self._attempt = self._tracker = None
         self._new_keyframes = len(self.window.frames)
 
     def add_frame(self, frame: TrackedFrame) -> bool:
         """Take a frame in; return whether it joins those that are registered."""
+        self._recent.add(frame)
+        self._seen_new = True
         new = self.window.add(frame)
         self._new_keyframes += new
         return new
@@ -147,6 +155,11 @@ class MriRegistration:
         """Whether a search is under way that further steps go on with."""
         return self._attempt is not None
 
+    @property
+    def following(self) -> bool:
+        """Whether a trusted pose is being followed."""
+        return self._tracker is not None
+
     def step(self) -> RegistrationUpdate | None:
         """Attempt, go on with, or follow up, a registration on the frames so far.
 
@@ -154,25 +167,27 @@ class MriRegistration:
             The result; the previous one where nothing new has been seen since, or where a search
             is under way; None where there is no initial guess or there are too few frames.
         """
-        if self.T_world_mri is None or len(self.window.frames) < self.settings.min_frames:
+        if self.T_world_mri is None:
             return None
-        following = self._update is not None and self._update.trusted
+        if self._tracker is not None:
+            if self._seen_new:
+                self._update = self._followed(self._tracker, self.T_world_mri)
+            return self._update
         due = self._update is None or self._new_keyframes >= self.settings.retry_keyframes
-        if self._attempt is None and (following or due):
-            self._new_keyframes = 0
+        if self._attempt is None and due and len(self.window.frames) >= self.settings.min_frames:
+            self._new_keyframes, self._seen_new = 0, False
             window, stamp_ns = observe(self.window.frames, self.settings), self._newest_ns()
             missing = missing_before(window, self.settings)
             if missing:
                 self._update = self._blank(window, stamp_ns, "; ".join(missing))
-            elif following:
-                self._update = self._followed(self.T_world_mri, window, stamp_ns)
             else:
                 self._attempt = self._begun(self.T_world_mri, window, stamp_ns)
         if self._attempt is not None and self._advanced(self._attempt):
             self._update = self._concluded(self._attempt, self.T_world_mri)
+            if self._update.trusted:
+                self.T_world_mri = self._update.T_world_mri
+                self._tracker = self._began_to_follow(self._update, self._attempt.window)
             self._attempt = None
-        if self._update is not None and self._update.trusted:
-            self.T_world_mri = self._update.T_world_mri
         return self._update
 
     def expected_image(
@@ -214,16 +229,48 @@ class MriRegistration:
         T_found = invert_rigid(attempt.search.best.T_mri_world)
         return self._judged(T_found, T_before, attempt.window, attempt.stamp_ns)
 
+    def _began_to_follow(self, update: RegistrationUpdate, window: BeamWindow) -> PatientTracker:
+        registered = Belief(
+            invert_rigid(update.T_world_mri),
+            update.covariance,
+            update.centre_world_mm,
+            update.stamp_ns,
+        )
+        return PatientTracker(self.channels, self.settings, registered, window)
+
     def _followed(
-        self, T_world_mri: Float64[np.ndarray, "4 4"], window: BeamWindow, stamp_ns: int
+        self, tracker: PatientTracker, T_before: Float64[np.ndarray, "4 4"]
     ) -> RegistrationUpdate:
-        if self._mirrored is not None:  # chance is followed too: it changes with the images
-            chance = make_objective(mirrored(window), self.channels, self.settings)
-            self._mirrored = refine(chance, self._mirrored.T_mri_world, _CHANCE_STEPS)
-        followed = self._judged(T_world_mri, T_world_mri, window, stamp_ns)
-        if followed.trusted:
-            return followed
-        return replace(followed, message=f"withdrawn: {followed.message}")
+        """Follow the patient; where he is lost, forget what was seen of him and search anew."""
+        tracked = tracker.follow(self._recent)
+        self.T_world_mri, self._seen_new = tracked.T_world_mri, False
+        if tracked.lost:
+            self._tracker = None
+            self._new_keyframes = 0
+            self.window.clear()
+        return self._told(tracked, T_before)
+
+    def _told(self, tracked: Tracked, T_before: Float64[np.ndarray, "4 4"]) -> RegistrationUpdate:
+        """Return what tracking found as an update."""
+        assert self._initial is not None
+        centre = tracked.window.centre_world_mm
+        moved_mm, turned_deg = _difference(tracked.T_world_mri, T_before, centre)
+        return replace(
+            self._blank(tracked.window, self._recent.newest_ns, tracked.message),
+            T_world_mri=tracked.T_world_mri,
+            trusted=tracked.trusted,
+            confidence=tracked.confidence,
+            score=tracked.score,
+            chance_score=tracked.beside_score,
+            score_threshold=tracked.least_score,
+            gap=self._gap,
+            coverage=tracked.coverage,
+            moved_mm=moved_mm,
+            turned_deg=turned_deg,
+            iterations=tracked.iterations,
+            curvature=tracked.curvature,
+            covariance=tracked.covariance,
+        )
 
     def _judged(
         self,
