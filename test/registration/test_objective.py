@@ -8,10 +8,12 @@ import torch
 
 from us_recon.geometry.rigid import invert_rigid
 from us_recon.imaging.frame import TrackedFrame
-from us_recon.registration.channels import MriChannels
+from us_recon.imaging.volume import Volume
+from us_recon.registration.channels import MriChannels, make_channels
 from us_recon.registration.objective import Objective, make_objective
 from us_recon.registration.observation import observe
 from us_recon.registration.patches import make_patches
+from us_recon.registration.patient_images import PatientImages
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.registration.similarity import make_lc2
 from us_recon.registration.solver import turn_about_centre
@@ -45,6 +47,19 @@ def test_the_score_equals_that_of_the_readable_twin(
     T[1, 3] += shift_mm  # at 12 mm part of the images lies outside the MRI
     fast = make_objective(window, ridged, damped).score(T)
     assert fast == pytest.approx(make_lc2(window, ridged, damped).score(T), abs=2e-4)
+
+
+def test_any_number_of_channels_equals_the_readable_twin(
+    frames: list[TrackedFrame],
+    volume: Volume,
+    settings: RegistrationSettings,
+    T_true: np.ndarray,
+) -> None:
+    two = PatientImages((volume, replace(volume, data=volume.data[::-1].copy())))
+    channels, window = make_channels(two, settings), observe(frames, settings)
+    assert channels.data.shape[-1] == 5 and len(channels.ridge) == 4
+    fast = make_objective(window, channels, settings).score(T_true)
+    assert fast == pytest.approx(make_lc2(window, channels, settings).score(T_true), abs=2e-4)
 
 
 def test_many_poses_score_as_one_does(objective: Objective, T_true: np.ndarray) -> None:

@@ -10,10 +10,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from us_recon.acoustics.fields import gradient_per_mm
 from us_recon.acoustics.renderer import Rendering
+from us_recon.acoustics.volume import AcousticVolume
 
 EDGE_FLOOR_DB, SCATTER_FLOOR_DB = -80.0, -26.0
 """Levels below which nothing is told apart: of a reflection of 1, and of grey matter."""
+EDGE_MM = 1.0
+"""Length over which a change of impedance counts as one interface, where no beam says so."""
 
 
 def echo_levels(
@@ -38,3 +42,17 @@ def echo_levels(
     floors = pooled.new_tensor([EDGE_FLOOR_DB + edge_db, SCATTER_FLOOR_DB + scatter_db])
     faintest = torch.pow(10.0, floors / 20.0)[:, None, None, None]
     return 20.0 * torch.log10(pooled + faintest)
+
+
+def tissue_levels(volume: AcousticVolume) -> Float[Tensor, "2 i j k"]:
+    """Return the levels of interfaces and of backscatter in dB at every voxel, for any beam.
+
+    An interface is taken as a beam across it meets it: ``|grad ln Z| / 2`` times `EDGE_MM`. What
+    lies on the way, and from where one looks, is left out; see `echo_levels` for those. Gradients
+    flow.
+    """
+    slopes = gradient_per_mm(volume) / volume.impedance_mrayl[..., None]
+    amplitudes = torch.stack([0.5 * EDGE_MM * slopes.norm(dim=-1), volume.scatter])
+    floors = amplitudes.new_tensor([EDGE_FLOOR_DB, SCATTER_FLOOR_DB])
+    faintest = torch.pow(10.0, floors / 20.0)[:, None, None, None]
+    return 20.0 * torch.log10(amplitudes + faintest)

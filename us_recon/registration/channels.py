@@ -1,4 +1,9 @@
-"""The MRI side of LC2: intensity, gradient magnitude and where the volume holds anything."""
+"""The MRI side of the similarity: channels that explain images, and where there is anything.
+
+LC2's are intensity and gradient magnitude of each MRI. Where the tissue is known, the level of its
+backscatter joins them: that sets the true pose of simulated brains further apart from others than
+either family alone (``python -m benchmarks.brain_registration``). Its edges add little then.
+"""
 
 from dataclasses import dataclass
 
@@ -9,12 +14,14 @@ from jaxtyping import Bool, Float32, Float64
 from scipy.ndimage import binary_erosion, gaussian_filter, label, uniform_filter
 from torch import Tensor
 
-from us_recon.errors import InputError
+from us_recon.errors import ConfigError, InputError
 from us_recon.imaging.volume import Volume
+from us_recon.registration.patient_images import PatientImages
 from us_recon.registration.sampling import interpolate
 from us_recon.registration.settings import RegistrationSettings
 
-INTENSITY, GRADIENT, INSIDE = range(3)
+INTENSITY, GRADIENT, INSIDE = 0, 1, -1
+"""Of the first MRI, and the mask."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,9 +29,8 @@ class MriChannels:
     """Volumes on the MRI's grid, to be sampled at poses.
 
     Attributes:
-        data: Intensity and gradient magnitude, both scaled to a variance of 1, and a mask, as
-            the last axis of the array. The compiled objective takes any number of channels
-            before the mask.
+        data: Intensity and gradient magnitude of each MRI, levels of the tissue, all scaled to a
+            variance of 1, and a mask, as the last axis of the array.
         T_index_mri: Maps MRI millimetres to voxel indices.
         ridge: Damping of the local fit for each channel but the mask.
     """
@@ -35,7 +41,7 @@ class MriChannels:
 
     def sample(
         self, points_world_mm: Float32[Tensor, "n 3"], T_mri_world: Float32[Tensor, "4 4"]
-    ) -> Float32[Tensor, "3 n"]:
+    ) -> Float32[Tensor, "channels n"]:
         """Interpolate trilinearly; outside the volume all channels are 0. Gradients flow.
 
         The readable twin of `sample_fast`.
@@ -51,25 +57,57 @@ class MriChannels:
 
     def sample_fast(
         self, points_world_mm: Float32[Tensor, "n 3"], T_mri_world: Float64[np.ndarray, "4 4"]
-    ) -> Float32[Tensor, "3 n"]:
+    ) -> Float32[Tensor, "channels n"]:
         """Interpolate as `sample` does, in compiled code and without gradients."""
         T = self.T_index_mri @ T_mri_world
         return torch.from_numpy(interpolate(self.data, points_world_mm.numpy(), T))
 
 
-def make_channels(volume: Volume, settings: RegistrationSettings) -> MriChannels:
-    """Prepare an MRI for registration.
+def make_channels(images: Volume | PatientImages, settings: RegistrationSettings) -> MriChannels:
+    """Prepare a patient's images for registration.
 
     Voxels that are not finite, and zeros that reach the volume's border (what resampling and skull
     stripping leave behind), hold nothing: they and their neighbours are outside.
 
     Args:
-        volume: MRI in RAS+ millimetres.
+        images: One MRI, or all that is known; RAS+ millimetres.
         settings: Blur, patch size and damping.
 
     Raises:
-        InputError: The volume is thinner than 3 voxels, or holds nothing but one value.
+        ConfigError: The settings ask for tissue that is not known.
+        InputError: An MRI is thinner than 3 voxels, or holds nothing but one value.
     """
+    known_of = images if isinstance(images, PatientImages) else PatientImages((images,))
+    first = known_of.first
+    blur_voxels = settings.blur_mm / first.spacing_mm
+    lc2: list[Float32[np.ndarray, "i j k"]] = []
+    inside = np.ones(first.data.shape, dtype=bool)
+    for volume in known_of.mris:
+        intensity, known = _smooth(volume, blur_voxels)
+        lc2 += [intensity, gradient_magnitude(intensity, volume.T_index_space)]
+        inside &= binary_erosion(known)  # the border of the array counts as unknown
+    tissue = [gaussian_filter(level.data, blur_voxels) for level in known_of.tissue]
+    if settings.channels == "tissue" and not tissue:
+        raise ConfigError(
+            "channels is 'tissue', but the tissue is not known; expected one MRI whose contrast is "
+            "given (t1, t2, flair, or ct), or channels joint or mri"
+        )
+    chosen = {"joint": [*lc2, *tissue[-1:]], "mri": lc2, "tissue": tissue}[settings.channels]
+    standard = [_standardised(channel, inside) for channel in chosen]
+    extent = np.maximum(settings.patch_samples * settings.grid_mm / first.spacing_mm, 1.0)
+    return MriChannels(
+        data=np.stack([*standard, inside.astype(np.float32)], axis=-1),
+        T_index_mri=first.T_index_space,
+        ridge=tuple(
+            settings.ridge * _median_local_variance(channel, inside, extent) for channel in standard
+        ),
+    )
+
+
+def _smooth(
+    volume: Volume, blur_voxels: Float64[np.ndarray, "3"]
+) -> tuple[Float32[np.ndarray, "i j k"], Bool[np.ndarray, "i j k"]]:
+    """Return an MRI without outliers, blurred, and where it holds anything."""
     if min(volume.data.shape) < 3:
         raise InputError(f"MRI: its size is {volume.data.shape}; expected 3 voxels or more a side")
     known = np.isfinite(volume.data) & ~_reaches_border(volume.data == 0)
@@ -77,17 +115,7 @@ def make_channels(volume: Volume, settings: RegistrationSettings) -> MriChannels
         raise InputError("MRI: it holds nothing but one value; expected an image of a patient")
     low, high = np.percentile(volume.data[known], [1.0, 99.0])
     filled = np.where(known, volume.data, np.median(volume.data[known])).clip(low, high)
-    intensity = gaussian_filter(filled.astype(np.float32), settings.blur_mm / volume.spacing_mm)
-    magnitude = gradient_magnitude(intensity, volume.T_index_space)
-    inside = binary_erosion(known)  # the border of the array counts as unknown
-    channels = [_standardised(channel, inside) for channel in (intensity, magnitude)]
-    extent = np.maximum(settings.patch_samples * settings.grid_mm / volume.spacing_mm, 1.0)
-    local = [_median_local_variance(channel, inside, extent) for channel in channels]
-    return MriChannels(
-        data=np.stack([*channels, inside.astype(np.float32)], axis=-1),
-        T_index_mri=volume.T_index_space,
-        ridge=(settings.ridge * local[INTENSITY], settings.ridge * local[GRADIENT]),
-    )
+    return gaussian_filter(filled.astype(np.float32), blur_voxels), known
 
 
 def halved(volume: Volume) -> Volume:
@@ -104,11 +132,15 @@ def halved(volume: Volume) -> Volume:
     return Volume(means, volume.T_space_index @ T_fine_coarse)
 
 
-def make_coarse_channels(volume: Volume, settings: RegistrationSettings) -> MriChannels:
-    """Prepare an MRI for the level at which a search begins."""
+def make_coarse_channels(
+    images: Volume | PatientImages, settings: RegistrationSettings
+) -> MriChannels:
+    """Prepare a patient's MRIs for the level at which a search begins, without tissue."""
     coarse = settings.coarse()
-    can_halve = volume.spacing_mm.max() <= 0.75 * coarse.grid_mm and min(volume.data.shape) >= 8
-    return make_channels(halved(volume) if can_halve else volume, coarse)
+    mris = images.mris if isinstance(images, PatientImages) else (images,)
+    can_halve = mris[0].spacing_mm.max() <= 0.75 * coarse.grid_mm and min(mris[0].data.shape) >= 8
+    chosen = tuple(halved(volume) for volume in mris) if can_halve else mris
+    return make_channels(PatientImages(chosen), coarse)
 
 
 def gradient_magnitude(

@@ -11,7 +11,7 @@ from torch import Tensor
 from us_recon.geometry.rigid import invert_rigid, transform_points
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.scan_conversion import to_image
-from us_recon.registration.channels import GRADIENT, INSIDE, INTENSITY, MriChannels
+from us_recon.registration.channels import INSIDE, MriChannels
 from us_recon.registration.observation import observe
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.registration.similarity import Lc2, PatchFit, make_lc2
@@ -45,12 +45,15 @@ def expected_image(
     with torch.no_grad():
         fit = similarity.fit(channels.sample_fast(similarity.points_world_mm, T_mri_world))
         fields = _sums_over_patches(fit, similarity).numpy()
-    alpha, beta, gamma, count = [to_image(field, window.geometry) for field in fields]
+    *coefficients, gamma, count = [to_image(field, window.geometry) for field in fields]
     at = np.nonzero(count > 1e-3)
     pixels = np.stack([at[1], at[0], np.zeros_like(at[0])], axis=-1).astype(np.float32)
     points = torch.from_numpy(transform_points(frame.T_world_image, pixels))
     sampled = channels.sample_fast(points, T_mri_world).numpy()
-    fitted = alpha[at] * sampled[INTENSITY] + beta[at] * sampled[GRADIENT] + gamma[at]
+    fitted = gamma[at] + sum(
+        coefficient[at] * channel
+        for coefficient, channel in zip(coefficients, sampled[:INSIDE], strict=True)
+    )
     grey = window.mean + window.scale * fitted / count[at]
     image = np.zeros(frame.image.shape, dtype=np.uint8)
     known = np.zeros(frame.image.shape, dtype=bool)
@@ -59,10 +62,10 @@ def expected_image(
     return image, known
 
 
-def _sums_over_patches(fit: PatchFit, similarity: Lc2) -> Float32[Tensor, "4 beams samples"]:
-    """Return the sums of alpha, beta, gamma and 1 over the patches that hold each sample."""
+def _sums_over_patches(fit: PatchFit, similarity: Lc2) -> Float32[Tensor, "fields beams samples"]:
+    """Return the sums of coefficients, gamma and 1 over the patches that hold each sample."""
     counted = (fit.weight > 0).float()
-    fields = torch.stack([fit.alpha * counted, fit.beta * counted, fit.gamma * counted, counted])
+    fields = torch.cat([fit.coefficients * counted, (fit.gamma * counted)[None], counted[None]])
     size = min(similarity.settings.patch_samples, *similarity.window.values.shape[1:])
     sums = F.conv_transpose2d(fields, torch.ones(1, 1, size, size))[:, 0]
     return sums * similarity.window.valid

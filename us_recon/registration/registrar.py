@@ -6,12 +6,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from us_recon.errors import InputError
-from us_recon.geometry.rigid import (
-    invert_rigid,
-    is_rigid,
-    rotation_angle_rad,
-    transform_points,
-)
+from us_recon.geometry.rigid import invert_rigid, is_rigid
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.volume import Volume
 from us_recon.registration.channels import make_channels, make_coarse_channels
@@ -21,12 +16,13 @@ from us_recon.registration.gate import Evidence, doubts, missing_before, score_t
 from us_recon.registration.keyframes import KeyframeWindow
 from us_recon.registration.objective import make_objective
 from us_recon.registration.observation import BeamWindow, observe
+from us_recon.registration.patient_images import PatientImages
 from us_recon.registration.recent import RecentFrames
 from us_recon.registration.search import GlobalSearch, make_levels, mirrored
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.registration.solver import Refinement, refine
 from us_recon.registration.tracking import PatientTracker, Tracked
-from us_recon.registration.tracking_filter import Belief
+from us_recon.registration.tracking_filter import Belief, difference
 
 _UNKNOWN = float("nan")
 
@@ -98,19 +94,21 @@ class MriRegistration:
     frames, and one that goes bad is withdrawn and searched anew with the frames from then on.
     """
 
-    def __init__(self, volume: Volume, settings: RegistrationSettings | None = None) -> None:
+    def __init__(
+        self, images: Volume | PatientImages, settings: RegistrationSettings | None = None
+    ) -> None:
         """Prepare the MRI.
 
         Args:
-            volume: MRI in RAS+ millimetres.
+            images: One MRI, or all that is known of the patient; RAS+ millimetres.
             settings: How it is registered.
 
         Raises:
-            InputError: The volume holds no image.
+            InputError: A volume holds no image.
         """
         self.settings = settings or RegistrationSettings()
-        self.channels = make_channels(volume, self.settings)
-        self._coarse_channels = make_coarse_channels(volume, self.settings)
+        self.channels = make_channels(images, self.settings)
+        self._coarse_channels = make_coarse_channels(images, self.settings)
         self.window = KeyframeWindow(
             self.settings.window_frames,
             self.settings.keyframe_distance_mm,
@@ -230,12 +228,8 @@ class MriRegistration:
         return self._judged(T_found, T_before, attempt.window, attempt.stamp_ns)
 
     def _began_to_follow(self, update: RegistrationUpdate, window: BeamWindow) -> PatientTracker:
-        registered = Belief(
-            invert_rigid(update.T_world_mri),
-            update.covariance,
-            update.centre_world_mm,
-            update.stamp_ns,
-        )
+        T_mri_world, centre = invert_rigid(update.T_world_mri), update.centre_world_mm
+        registered = Belief(T_mri_world, update.covariance, centre, update.stamp_ns)
         return PatientTracker(self.channels, self.settings, registered, window)
 
     def _followed(
@@ -254,7 +248,7 @@ class MriRegistration:
         """Return what tracking found as an update."""
         assert self._initial is not None
         centre = tracked.window.centre_world_mm
-        moved_mm, turned_deg = _difference(tracked.T_world_mri, T_before, centre)
+        moved_mm, turned_deg = difference(tracked.T_world_mri, T_before, centre)
         return replace(
             self._blank(tracked.window, self._recent.newest_ns, tracked.message),
             T_world_mri=tracked.T_world_mri,
@@ -285,7 +279,7 @@ class MriRegistration:
         T_world_mri = invert_rigid(refined.T_mri_world)
         chance_score = self._mirrored.score if self._mirrored is not None else _UNKNOWN
         centre = window.centre_world_mm
-        moved_mm, turned_deg = _difference(T_world_mri, T_before, centre)
+        moved_mm, turned_deg = difference(T_world_mri, T_before, centre)
         spread = covariance(refined.curvature)
         evidence = Evidence(
             score=refined.score,
@@ -297,7 +291,7 @@ class MriRegistration:
         )
         found = doubts(evidence, self.settings)
         assert self._initial is not None
-        total_mm, total_deg = _difference(T_world_mri, self._initial, centre)
+        total_mm, total_deg = difference(T_world_mri, self._initial, centre)
         success = (
             f"registered, confidence {evidence.confidence:.3f}, score {refined.score:.3f}, "
             f"{total_mm:.1f} mm and {total_deg:.1f} deg from the first guess"
@@ -348,14 +342,3 @@ class MriRegistration:
             covariance=np.full((6, 6), _UNKNOWN),
             frames=len(window.values),
         )
-
-
-def _difference(
-    T: Float64[np.ndarray, "4 4"],
-    T_before: Float64[np.ndarray, "4 4"],
-    centre_world_mm: Float64[np.ndarray, "3"],
-) -> tuple[float, float]:
-    """Return by how much a pose differs from another one: mm at the centre, and degrees."""
-    correction = T @ invert_rigid(T_before)
-    moved = transform_points(correction, centre_world_mm) - centre_world_mm
-    return float(np.linalg.norm(moved)), float(np.degrees(rotation_angle_rad(correction)))

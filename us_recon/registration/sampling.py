@@ -1,4 +1,4 @@
-"""Trilinear interpolation of three channels at moved points, compiled; zero outside the volume."""
+"""Trilinear interpolation of channels at moved points, compiled; zero outside the volume."""
 
 from functools import partial
 
@@ -9,22 +9,21 @@ from numpy.typing import NDArray
 from us_recon.compiled import compiled
 
 Array = NDArray[np.float32]
-CHANNELS = 3
 
 
 def interpolate(
-    data: Float32[np.ndarray, "i j k 3"],
+    data: Float32[np.ndarray, "i j k channels"],
     points: Float32[np.ndarray, "n 3"],
     T_index_points: Float64[np.ndarray, "4 4"],
-) -> Float32[np.ndarray, "3 n"]:
+) -> Float32[np.ndarray, "channels n"]:
     """Return the channels at points.
 
     Args:
-        data: Three channels as the last axis. Voxels outside the array count as 0.
+        data: Channels as the last axis. Voxels outside the array count as 0.
         points: Points in any frame; where one is NaN, all is 0.
         T_index_points: Affine from that frame to voxel indices.
     """
-    values = np.empty((CHANNELS, len(points)), dtype=np.float32)
+    values = np.empty((data.shape[-1], len(points)), dtype=np.float32)
     matrix = np.ascontiguousarray(T_index_points[:3], dtype=np.float32)
     flat = np.ascontiguousarray(data).reshape(-1)
     _interpolate(flat, np.array(data.shape), np.ascontiguousarray(points), matrix, values)
@@ -36,7 +35,8 @@ def _interpolate(
     data: Array, shape: NDArray[np.int64], points: Array, matrix: Array, values: Array,
 ) -> None:  # fmt: skip
     high_i, high_j, high_k = shape[0] - 1, shape[1] - 1, shape[2] - 1
-    step_j = shape[2] * CHANNELS
+    channels = shape[3]
+    step_j = shape[2] * channels
     step_i = shape[1] * step_j
     one = np.float32(1.0)
     for n in range(points.shape[0]):
@@ -46,7 +46,7 @@ def _interpolate(
         z = matrix[2, 0] * p + matrix[2, 1] * q + matrix[2, 2] * r + matrix[2, 3]
         near = (x > -one) & (x <= high_i + one) & (y > -one) & (y <= high_j + one)
         if not (near & (z > -one) & (z <= high_k + one)):  # also where a coordinate is NaN
-            for c in range(CHANNELS):
+            for c in range(channels):
                 values[c, n] = 0.0
             continue
         i, j, k = int(x + one) - 1, int(y + one) - 1, int(z + one) - 1
@@ -57,9 +57,9 @@ def _interpolate(
         k0, k1 = np.float32(k >= 0), np.float32(k < high_k)
         first, last = max(i, 0) * step_i, min(i + 1, high_i) * step_i
         left, right = max(j, 0) * step_j, min(j + 1, high_j) * step_j
-        up, down = max(k, 0) * CHANNELS, min(k + 1, high_k) * CHANNELS
+        up, down = max(k, 0) * channels, min(k + 1, high_k) * channels
         w0, w1, v0, v1 = (one - u) * k0, u * k1, (one - t) * j0, t * j1
-        for c in range(CHANNELS):
+        for c in range(channels):
             a0, a1 = data[first + left + up + c], data[first + left + down + c]
             b0, b1 = data[first + right + up + c], data[first + right + down + c]
             c0, c1 = data[last + left + up + c], data[last + left + down + c]

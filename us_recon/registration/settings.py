@@ -36,6 +36,13 @@ class RegistrationSettings:
     remove_depth_mean: bool = setting(
         True, "Subtract the images' mean brightness at each depth (time-gain compensation)."
     )
+    channels: str = setting(
+        "joint",
+        "What explains the images: mri (LC2: intensity and gradient magnitude), tissue (levels of "
+        "edges and backscatter; needs the MRI's contrast), or joint (LC2, with the backscatter "
+        "where the contrast is given).",
+        choices=("joint", "mri", "tissue"),
+    )
     window_frames: int = setting(
         24, "Frames that are registered together, chosen for different poses.",
         minimum=1, maximum=200,
@@ -167,6 +174,7 @@ class RegistrationSettings:
         """Return the settings of the level at which a search begins."""
         return replace(
             self,
+            channels="mri",
             grid_mm=self.coarse_grid_mm,
             blur_mm=self.coarse_blur_mm,
             patch_samples=self.coarse_patch_samples,

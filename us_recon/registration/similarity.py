@@ -1,9 +1,10 @@
 """LC2: how well local linear combinations of MRI channels explain the images.
 
-In each patch the measured brightness U is fitted by ``alpha m + beta |grad m| + gamma`` with the
-MRI's intensity m and gradient magnitude at the pose. The score is the explained share of the
-patches' variance; the fit is the image to expect there. Wein, Brunke, Khamene, Callstrom, Navab,
-Med. Image Anal. 12 (2008) 577; Fuerst, Wein, Mueller, Navab, Med. Image Anal. 18 (2014) 1312.
+In each patch the measured brightness U is fitted by ``sum_c a_c x_c + gamma`` with the channels x_c
+at the pose: the MRI's intensity and gradient magnitude, as published, or any others. The score is
+the explained share of the patches' variance; the fit is the image to expect there. Wein, Brunke,
+Khamene, Callstrom, Navab, Med. Image Anal. 12 (2008) 577; Fuerst, Wein, Mueller, Navab, Med. Image
+Anal. 18 (2014) 1312.
 
 Patches are fitted through their moments, which are box filters over the grid, so that overlapping
 patches cost no more than their number. This is the readable form, for one pose and with gradients;
@@ -18,7 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float32, Float64
 from torch import Tensor
 
-from us_recon.registration.channels import GRADIENT, INTENSITY, MriChannels
+from us_recon.registration.channels import MriChannels
 from us_recon.registration.observation import BeamWindow
 from us_recon.registration.patches import LEAST_FILLING
 from us_recon.registration.settings import RegistrationSettings
@@ -32,15 +33,13 @@ class PatchFit:
     """The local fits of one pose.
 
     Attributes:
-        alpha: Coefficient of the MRI's intensity in each patch.
-        beta: Coefficient of the gradient magnitude.
+        coefficients: Coefficient of every channel in each patch.
         gamma: Constant.
         explained: Part of the brightness's variance that the fit explains.
         weight: Weight of the patch in the score; 0 where too few samples can be used.
     """
 
-    alpha: Float32[Tensor, "frames rows columns"]
-    beta: Float32[Tensor, "frames rows columns"]
+    coefficients: Float32[Tensor, "channels frames rows columns"]
     gamma: Float32[Tensor, "frames rows columns"]
     explained: Float32[Tensor, "frames rows columns"]
     weight: Float32[Tensor, "frames rows columns"]
@@ -88,26 +87,26 @@ class Lc2:
         """Positions of all samples of the window."""
         return self.window.points_world_mm.view(-1, 3)
 
-    def fit(self, sampled: Float32[Tensor, "3 n"]) -> PatchFit:
-        """Fit every patch, given the MRI's channels at all samples. Gradients flow."""
+    def fit(self, sampled: Float32[Tensor, "rows_of_data n"]) -> PatchFit:
+        """Fit every patch, given the channels and the mask at all samples. Gradients flow."""
         window = self.window
-        m, g, inside = sampled.reshape(3, *window.values.shape)
-        u, w = window.values, window.valid * inside
-        moments = self.pool(torch.stack([w, w * u, w * m, w * g, w * m * m,
-                                         w * g * g, w * m * g, w * u * m, w * u * g]))  # fmt: skip
-        filling = moments[0]
-        u, m, g, mm, gg, mg, um, ug = moments[1:] / filling.clamp(min=0.02)
-        a = mm - m * m + self.channels.ridge[INTENSITY] + TINY
-        b = gg - g * g + self.channels.ridge[GRADIENT] + TINY
-        c, d, e = mg - m * g, um - u * m, ug - u * g
-        determinant = a * b - c * c
-        alpha = (b * d - c * e) / determinant
-        beta = (a * e - c * d) / determinant
+        shaped = sampled.reshape(-1, *window.values.shape)
+        x, u, w = shaped[:-1], window.values, window.valid * shaped[-1]
+        filling = self.pool(w[None])[0]
+
+        def mean(images: Float32[Tensor, "*k frames beams samples"]) -> Tensor:
+            return self.pool(w * images) / filling.clamp(min=0.02)
+
+        mean_u, mean_x = mean(u[None])[0], mean(x)
+        spread = mean(x[:, None] * x) - mean_x[:, None] * mean_x
+        common = mean(x * u) - mean_x * mean_u
+        damping = torch.tensor(self.channels.ridge) + TINY
+        normal = spread.movedim((0, 1), (-2, -1)) + torch.diag(damping)
+        coefficients = torch.linalg.solve(normal, common.movedim(0, -1)).movedim(-1, 0)
         return PatchFit(
-            alpha=alpha,
-            beta=beta,
-            gamma=u - alpha * m - beta * g,
-            explained=alpha * d + beta * e,
+            coefficients=coefficients,
+            gamma=mean_u - (coefficients * mean_x).sum(dim=0),
+            explained=(coefficients * common).sum(dim=0),
             weight=self.patch_weight * _gate(filling),
         )
 

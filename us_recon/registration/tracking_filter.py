@@ -11,7 +11,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float64
 
-from us_recon.geometry.rigid import invert_rigid, log_se3, make_rigid, transform_points
+from us_recon.geometry.rigid import (
+    invert_rigid,
+    log_se3,
+    make_rigid,
+    rotation_angle_rad,
+    transform_points,
+)
 from us_recon.registration.objective import Objective
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.registration.solver import turn_about_centre
@@ -135,3 +141,14 @@ def twist_between(
     to_centre = make_rigid(np.eye(3), -centre)
     back = make_rigid(np.eye(3), centre)
     return log_se3(to_centre @ T @ invert_rigid(before.T_mri_world) @ back)
+
+
+def difference(
+    T: Float64[np.ndarray, "4 4"],
+    T_before: Float64[np.ndarray, "4 4"],
+    centre_world_mm: Float64[np.ndarray, "3"],
+) -> tuple[float, float]:
+    """Return by how much a pose differs from another one: mm at the centre, and degrees."""
+    correction = T @ invert_rigid(T_before)
+    moved = transform_points(correction, centre_world_mm) - centre_world_mm
+    return float(np.linalg.norm(moved)), float(np.degrees(rotation_angle_rad(correction)))
