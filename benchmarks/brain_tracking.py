@@ -203,7 +203,7 @@ def row(images: Sequence[Case]) -> dict[str, object]:
         float(error.max()),
         int((error > BAR_MM).sum()),
         share(published),
-        float(np.nanmedian(spread)) if np.isfinite(spread).any() else "-",
+        float(np.nanmean(spread)) if np.isfinite(spread).any() else "-",
         float(np.nanmedian(cpu_ms)) if np.isfinite(cpu_ms).any() else "-",
     )
     return dict(zip(COLUMNS, figures, strict=True))
