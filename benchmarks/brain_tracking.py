@@ -33,15 +33,14 @@ COLUMNS = (
 )  # fmt: skip
 
 NOTE = """
-Set {name}, version {version}: {count} procedures of {duration:.0f} s on brains (seeds {first} to
-{last}),
-{rate:.0f} images a second, with a linear, convex or phased probe in turn, tracked with noise and a
-calibration error. After one fan sweep the MRI is registered from {start:g} mm and {turn:g} degrees
-off; then the probe wanders over the craniotomy at {speed:g} mm/s. The patient who moves drifts by
-{drift:g} mm and turns by {drift_deg:g} degrees, breathes by {breath:g} mm, and slips once by
-{slip:g} mm and {slip_deg:g} degrees; the tracker's reference sees none of it. The one who rests is
-the same procedure without. Error: mean over targets in the imaged region, at every image from the
-first registration on, for all methods the same one.
+Set {name}, version {version}: {count} procedures of {duration:.0f} s on brains (seeds {first}
+to {last}), {rate:.0f} images a second, with a linear, convex or phased probe in turn, tracked with
+noise and a calibration error. After one fan sweep the MRI is registered from {start:g} mm and
+{turn:g} degrees off; then the probe wanders over the craniotomy at {speed:g} mm/s. The patient who
+moves drifts by {drift:g} mm and turns by {drift_deg:g} degrees, breathes by {breath:g} mm, and
+slips once by {slip:g} mm and {slip_deg:g} degrees; the tracker's reference sees none of it. The one
+who rests is the same procedure without. Error: mean over targets in the imaged region, at every
+image from the first registration on, for all methods the same one.
 
 - `tracker alone`: the pose stays as it was registered.
 - `newest window alone`: it is refined at every image with the newest frames, without motion model.
@@ -111,7 +110,7 @@ def answers(case: ProcedureCase) -> dict[str, list[Said]]:
     followed = by_registrar(case)
     first = next((n for n, said in enumerate(followed) if said.T_world_mri is not None), None)
     if first is None:
-        return {}
+        return {FOLLOWED: followed}
     T = followed[first].T_world_mri
     assert T is not None
     count = len(followed) - first
@@ -192,10 +191,11 @@ def judged(case: ProcedureCase, said: Sequence[Said]) -> list[Case]:
 
 def row(images: Sequence[Case]) -> dict[str, object]:
     """Return the figures of one method over some images."""
-    if not images:
-        return dict.fromkeys(COLUMNS, "-")
     error = column(images, "error mm")
-    published, spread = np.isfinite(error), column(images, "error^2 / variance")
+    published = np.isfinite(error)
+    if not published.any():
+        return dict.fromkeys(COLUMNS, "-") | {"published": share(published)}
+    spread = column(images, "error^2 / variance")
     error, cpu_ms = error[published], column(images, "CPU ms")
     figures = (
         float(np.median(error)),

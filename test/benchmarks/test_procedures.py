@@ -98,4 +98,5 @@ def test_a_pose_is_judged_at_its_image(case: ProcedureCase) -> None:
     assert figures["published"] == "67%" and figures["over 4 mm"] == 0
     assert figures["error^2 / variance"] == pytest.approx(2.0 / 3.0)
     assert figures["CPU ms"] == pytest.approx(4.0)
-    assert row([])["median mm"] == "-"
+    never = row(judged(case, [Said(None)] * 3))
+    assert never["median mm"] == "-" and never["published"] == "0%"
