@@ -274,6 +274,8 @@ def moved_label(frame: TrackedFrame, rng: np.random.Generator) -> UInt8[np.ndarr
 
 def record() -> dict[str, dict[str, object]]:
     """Return what identifies each set: version, definition and what its first image looks like."""
+    from benchmarks import procedures  # which takes patients and scanners from here
+
     spine, brain = spine_cell(100), brain_cell(200)
     looks = {"spine": look(spine), "brain": look(brain)}
     fixed = {
@@ -291,6 +293,7 @@ def record() -> dict[str, dict[str, object]]:
             "definition": digest([asdict(one), fixed[patient], scanners]),
             "image": looks[patient],
         }
+    found |= procedures.record()
     for real in (LOAD, BONE_LEG, RESECT24):
         found[real.name] = {"version": real.version, "definition": digest([asdict(real)])}
     return found

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.procedures import BRAIN_TRACKING
 from benchmarks.sets import (
     BRAIN_REG,
     OFF_MM,
@@ -19,7 +20,7 @@ from us_recon.geometry.rigid import invert_rigid, rotation_angle_rad
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.probe import ProbeGeometry
 
-SETS = [*SPINE_SETS.values(), BRAIN_REG]
+SETS = [*SPINE_SETS.values(), BRAIN_REG, BRAIN_TRACKING]
 
 
 @pytest.fixture(scope="module")

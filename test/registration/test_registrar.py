@@ -190,29 +190,53 @@ def test_frames_in_one_plane_are_named(
     assert not update.trusted and "coverage too small" in update.message
 
 
-def test_a_trusted_pose_is_followed_and_withdrawn(
+def test_a_trusted_pose_is_followed_and_withdrawn_and_searched_anew(
     volume: Volume,
     frames: list[TrackedFrame],
     frames_of: Callable[..., list[TrackedFrame]],
     volume_of: Callable[..., Volume],
     settings: RegistrationSettings,
     T_initial: np.ndarray,
+    T_world_mri: np.ndarray,
 ) -> None:
-    registration = MriRegistration(volume, replace(settings, keyframe_life=1))
+    registration = MriRegistration(volume, settings)
     registration.set_initial(T_initial)
     for frame in frames:
         registration.add_frame(frame)
     first = registration.step()
-    assert first is not None and first.trusted
+    assert first is not None and first.trusted and registration.following
     second = registration.step()
-    assert second is not None and second.trusted and second.moved_mm < 0.1
-    np.testing.assert_array_equal(registration.T_world_mri, second.T_world_mri)
-
-    for frame in frames_of(volume_of(seed=11)):  # from now on, somebody else's images
-        registration.add_frame(frame)
+    assert second is first  # nothing new was seen
+    registration.add_frame(later(frames[2], 0.25))
     third = registration.step()
-    assert third is not None and not third.trusted and third.message.startswith("withdrawn")
-    np.testing.assert_array_equal(registration.T_world_mri, second.T_world_mri)
+    # Those of 50 and 150 ms gave way to newer ones: 80 ms apart are enough.
+    assert third is not None and third.trusted and third.frames == 4
+    assert third.message.startswith("following")
+    np.testing.assert_array_equal(registration.T_world_mri, third.T_world_mri)
+
+    others = frames_of(volume_of(seed=11))  # from now on, somebody else's images
+    updates = []
+    for number in range(100):
+        registration.add_frame(later(others[number % 5], 0.3 + 0.05 * number))
+        updates.append(registration.step())
+        if not registration.following:
+            break
+    trusted = [update is not None and update.trusted for update in updates]
+    assert trusted == sorted(trusted, reverse=True) and trusted[0]
+    lost = updates[-1]
+    assert lost is not None and not lost.trusted and lost.message.startswith("withdrawn: ")
+    assert error_mm(lost.T_world_mri, T_world_mri) < 0.5
+    assert registration.window.frames == []
+
+    for number, frame in enumerate(frames):
+        registration.add_frame(later(frame, 10.0 + 0.05 * number))
+    again = registration.step()
+    assert again is not None and again.trusted and again.message.startswith("registered")
+    assert error_mm(again.T_world_mri, T_world_mri) < 0.3
+
+
+def later(frame: TrackedFrame, time_s: float) -> TrackedFrame:
+    return replace(frame, stamp_ns=round(1e9 * time_s))
 
 
 def test_a_failed_attempt_is_repeated_only_with_new_frames(

@@ -154,6 +154,49 @@ def test_a_sweep_is_registered_and_its_transform_published(
     assert (expected[-1].width, expected[-1].height) == (80, 80) and max(expected[-1].data) > 50
 
 
+def test_a_patient_who_moves_is_followed_at_the_rate_that_is_asked_for(
+    graph: Any, scene: tuple[Path, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mri, events = scene
+    node = start(graph, mri, follow_rate_hz=5.0)
+    stamps_ns: list[int] = []
+    step = node.registration.step
+
+    def stepped() -> Any:
+        update = step()
+        stamps_ns.append(update.stamp_ns if update is not None else 0)
+        return update
+
+    monkeypatch.setattr(node.registration, "step", stepped)
+    heard = graph.listen(TFMessage, "/tf", qos.TF)
+    give_initial(graph, T_WORLD_MRI @ OFF)
+    graph.wait(lambda: node.has_initial, "the initial pose")
+    # Back over the same places, while the patient shifts by 1.6 mm in the world.
+    moves = [from_euler_xyz_deg(np.array([0.1 * k, 0.0, 0.0]), np.zeros(3)) for k in range(1, 17)]
+    back = []
+    for number, ((pose, image), move) in enumerate(zip(events[::-1], moves, strict=True), FRAMES):
+        stamp_ns = T0 + number * S // 10
+        T = move @ pose.T_parent_child
+        back.append((PoseEvent(stamp_ns, T, "world", "probe"), ImageEvent(stamp_ns, image.image)))
+    for pose, image in [*events, *back]:
+        graph.publish(pose)
+        graph.publish(image)
+    graph.wait(lambda: node.frames_used == 2 * FRAMES, "the frames", timeout_s=120.0)
+    assert node.update is not None and node.update.trusted, node.update
+    assert node.update.message.startswith("following a patient who moves")
+    # Images come every 100 ms: of those after the registration, every second one is followed.
+    last_ns = T0 + (FRAMES - 1) * S // 10
+    assert stamps_ns == [last_ns + k * S // 5 for k in range(FRAMES // 2 + 1)]
+    newest = back[-1][1].stamp_ns
+    graph.wait(
+        lambda: any(_stamp_ns(item) == newest for message in heard for item in _mri_in(message)),
+        "the newest transform",
+    )
+    (item,) = [item for message in heard for item in _mri_in(message)][-1:]
+    T_found = invert_rigid(moves[-1]) @ transform_to_matrix_mm(item.transform)
+    assert target_error_mm(T_found) < 0.5
+
+
 def test_an_mri_of_something_else_is_not_published(
     graph: Any, scene: tuple[Path, list[Any]], tmp_path: Path
 ) -> None:
@@ -291,6 +334,10 @@ def test_a_missing_mri_is_an_error_that_names_it(
 
 def _mri_in(message: TFMessage) -> list[Any]:
     return [item for item in message.transforms if item.child_frame_id == "mri"]
+
+
+def _stamp_ns(item: Any) -> int:
+    return int(item.header.stamp.sec) * S + int(item.header.stamp.nanosec)
 
 
 LANDMARKS = np.array([[0.0, 0.0, 0.0], [40.0, 0.0, 5.0], [0.0, 30.0, -10.0], [10.0, 10.0, 20.0]])

@@ -108,6 +108,10 @@ class RegistrationNodeSettings:
     register_every_frames: int = setting(
         10, "New frames between two attempts.", minimum=1, maximum=100_000
     )
+    follow_rate_hz: float = setting(
+        10.0, "How often a trusted pose is followed up, at most as often as images come.",
+        unit="Hz", minimum=0.1, maximum=100.0,
+    )  # fmt: skip
     expected: str = setting(
         "fit",
         "How the expected image is made: fit (the MRI's intensity, fitted to every image), or "

@@ -19,6 +19,8 @@ from us_recon.imaging.probe import ProbeGeometry, ProbeKind
 from us_recon.imaging.scan_conversion import to_beams, to_image
 from us_recon.registration.settings import RegistrationSettings
 
+Sampled = tuple[Float32[np.ndarray, "beams samples"], Bool[np.ndarray, "beams samples"]]
+
 
 @dataclass(frozen=True, eq=False)
 class BeamWindow:
@@ -62,12 +64,17 @@ class BeamWindow:
         return float(4.0 * torch.linalg.eigvalsh(torch.cov(points.T))[0].clamp(min=0.0).sqrt())
 
 
-def observe(frames: Sequence[TrackedFrame], settings: RegistrationSettings) -> BeamWindow:
+def observe(
+    frames: Sequence[TrackedFrame],
+    settings: RegistrationSettings,
+    sampled: Sequence[Sampled] | None = None,
+) -> BeamWindow:
     """Sample frames on the comparison grid and mark what they show.
 
     Args:
         frames: At least one frame; all of the same probe geometry.
         settings: Grid, blur and masks.
+        sampled: What `sample_on_grid` gave of each frame with these settings, where it is known.
 
     Raises:
         InputError: No frame, or frames of different geometry.
@@ -75,7 +82,8 @@ def observe(frames: Sequence[TrackedFrame], settings: RegistrationSettings) -> B
     if not frames or any(frame.geometry != frames[0].geometry for frame in frames):
         raise InputError(f"{len(frames)} frames; expected one or more, all of one geometry")
     geometry = comparison_grid(frames[0].geometry, settings.grid_mm)
-    sampled = [sample_frame(frame.image, geometry, settings) for frame in frames]
+    if sampled is None:
+        sampled = [sample_frame(frame.image, geometry, settings) for frame in frames]
     values = np.stack([value for value, _ in sampled])
     valid = np.stack([mask for _, mask in sampled])
     if settings.time_gain_mm > 0.0:
@@ -111,6 +119,11 @@ def time_gain(
     return np.asarray(
         total / np.maximum(gaussian_filter1d(count, smoothing_samples, mode="nearest"), 1e-3)
     )
+
+
+def sample_on_grid(frame: TrackedFrame, settings: RegistrationSettings) -> Sampled:
+    """Return a frame on its comparison grid, and where it shows tissue; see `sample_frame`."""
+    return sample_frame(frame.image, comparison_grid(frame.geometry, settings.grid_mm), settings)
 
 
 def comparison_grid(geometry: ProbeGeometry, grid_mm: float) -> ProbeGeometry:

@@ -6,12 +6,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from us_recon.errors import InputError
-from us_recon.geometry.rigid import (
-    invert_rigid,
-    is_rigid,
-    rotation_angle_rad,
-    transform_points,
-)
+from us_recon.geometry.rigid import invert_rigid, is_rigid
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.volume import Volume
 from us_recon.registration.channels import make_channels, make_coarse_channels
@@ -22,12 +17,14 @@ from us_recon.registration.keyframes import KeyframeWindow
 from us_recon.registration.objective import make_objective
 from us_recon.registration.observation import BeamWindow, observe
 from us_recon.registration.patient_images import PatientImages
+from us_recon.registration.recent import RecentFrames
 from us_recon.registration.search import GlobalSearch, make_levels, mirrored
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.registration.solver import Refinement, refine
+from us_recon.registration.tracking import PatientTracker, Tracked
+from us_recon.registration.tracking_filter import Belief, difference
 
 _UNKNOWN = float("nan")
-_CHANCE_STEPS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +40,8 @@ class RegistrationUpdate:
         confidence: Probability that the pose is within 3 mm of the truth; 0 if unknown.
         message: For a person: how good it is, or what is missing.
         score: Explained share of the images' variance; NaN if nothing could be tried.
-        chance_score: What the images reach mirrored; NaN if unknown.
+        chance_score: What the images reach mirrored, while following beside the pose; NaN if
+            unknown.
         score_threshold: Least score that is trusted for these images.
         gap: Lead in score over the best different answer; NaN if unknown.
         area_mm2: Area of the images with tissue, over all frames.
@@ -94,8 +92,8 @@ class MriRegistration:
 
     Work is counted in frames and steps, never in time: the same frames and steps give the same
     result, live or replayed. An attempt searches around the initial guess, in one step or in many
-    (`poses_per_step`); once a result is trusted, further steps refine it, and one that goes bad is
-    withdrawn.
+    (`poses_per_step`); once a result is trusted, further steps follow the patient with the newest
+    frames, and one that goes bad is withdrawn and searched anew with the frames from then on.
     """
 
     def __init__(
@@ -126,6 +124,9 @@ class MriRegistration:
         self._mirrored: Refinement | None = None
         self._gap = _UNKNOWN
         self._new_keyframes = 0
+        self._recent = RecentFrames(self.settings)
+        self._seen_new = False
+        self._tracker: PatientTracker | None = None
 
     def set_initial(self, T_world_mri: Float64[np.ndarray, "4 4"]) -> None:
         """Give a first guess, or a new one: what was found before is forgotten.
@@ -138,11 +139,13 @@ class MriRegistration:
                 f"initial T_world_mri is {T_world_mri.tolist()}; expected a rigid transform"
             )
         self._initial = self.T_world_mri = T_world_mri
-        self._update = self._attempt = None
+        self._update = self._attempt = self._tracker = None
         self._new_keyframes = len(self.window.frames)
 
     def add_frame(self, frame: TrackedFrame) -> bool:
         """Take a frame in; return whether it joins those that are registered."""
+        self._recent.add(frame)
+        self._seen_new = True
         new = self.window.add(frame)
         self._new_keyframes += new
         return new
@@ -152,6 +155,11 @@ class MriRegistration:
         """Whether a search is under way that further steps go on with."""
         return self._attempt is not None
 
+    @property
+    def following(self) -> bool:
+        """Whether a trusted pose is being followed."""
+        return self._tracker is not None
+
     def step(self) -> RegistrationUpdate | None:
         """Attempt, go on with, or follow up, a registration on the frames so far.
 
@@ -159,25 +167,27 @@ class MriRegistration:
             The result; the previous one where nothing new has been seen since, or where a search
             is under way; None where there is no initial guess or there are too few frames.
         """
-        if self.T_world_mri is None or len(self.window.frames) < self.settings.min_frames:
+        if self.T_world_mri is None:
             return None
-        following = self._update is not None and self._update.trusted
+        if self._tracker is not None:
+            if self._seen_new:
+                self._update = self._followed(self._tracker, self.T_world_mri)
+            return self._update
         due = self._update is None or self._new_keyframes >= self.settings.retry_keyframes
-        if self._attempt is None and (following or due):
-            self._new_keyframes = 0
+        if self._attempt is None and due and len(self.window.frames) >= self.settings.min_frames:
+            self._new_keyframes, self._seen_new = 0, False
             window, stamp_ns = observe(self.window.frames, self.settings), self._newest_ns()
             missing = missing_before(window, self.settings)
             if missing:
                 self._update = self._blank(window, stamp_ns, "; ".join(missing))
-            elif following:
-                self._update = self._followed(self.T_world_mri, window, stamp_ns)
             else:
                 self._attempt = self._begun(self.T_world_mri, window, stamp_ns)
         if self._attempt is not None and self._advanced(self._attempt):
             self._update = self._concluded(self._attempt, self.T_world_mri)
+            if self._update.trusted:
+                self.T_world_mri = self._update.T_world_mri
+                self._tracker = self._began_to_follow(self._update, self._attempt.window)
             self._attempt = None
-        if self._update is not None and self._update.trusted:
-            self.T_world_mri = self._update.T_world_mri
         return self._update
 
     def expected_image(
@@ -219,16 +229,44 @@ class MriRegistration:
         T_found = invert_rigid(attempt.search.best.T_mri_world)
         return self._judged(T_found, T_before, attempt.window, attempt.stamp_ns)
 
+    def _began_to_follow(self, update: RegistrationUpdate, window: BeamWindow) -> PatientTracker:
+        T_mri_world, centre = invert_rigid(update.T_world_mri), update.centre_world_mm
+        registered = Belief(T_mri_world, update.covariance, centre, update.stamp_ns)
+        return PatientTracker(self.channels, self.settings, registered, window)
+
     def _followed(
-        self, T_world_mri: Float64[np.ndarray, "4 4"], window: BeamWindow, stamp_ns: int
+        self, tracker: PatientTracker, T_before: Float64[np.ndarray, "4 4"]
     ) -> RegistrationUpdate:
-        if self._mirrored is not None:  # chance is followed too: it changes with the images
-            chance = make_objective(mirrored(window), self.channels, self.settings)
-            self._mirrored = refine(chance, self._mirrored.T_mri_world, _CHANCE_STEPS)
-        followed = self._judged(T_world_mri, T_world_mri, window, stamp_ns)
-        if followed.trusted:
-            return followed
-        return replace(followed, message=f"withdrawn: {followed.message}")
+        """Follow the patient; where he is lost, forget what was seen of him and search anew."""
+        tracked = tracker.follow(self._recent)
+        self.T_world_mri, self._seen_new = tracked.T_world_mri, False
+        if tracked.lost:
+            self._tracker = None
+            self._new_keyframes = 0
+            self.window.clear()
+        return self._told(tracked, T_before)
+
+    def _told(self, tracked: Tracked, T_before: Float64[np.ndarray, "4 4"]) -> RegistrationUpdate:
+        """Return what tracking found as an update."""
+        assert self._initial is not None
+        centre = tracked.window.centre_world_mm
+        moved_mm, turned_deg = difference(tracked.T_world_mri, T_before, centre)
+        return replace(
+            self._blank(tracked.window, self._recent.newest_ns, tracked.message),
+            T_world_mri=tracked.T_world_mri,
+            trusted=tracked.trusted,
+            confidence=tracked.confidence,
+            score=tracked.score,
+            chance_score=tracked.beside_score,
+            score_threshold=tracked.least_score,
+            gap=self._gap,
+            coverage=tracked.coverage,
+            moved_mm=moved_mm,
+            turned_deg=turned_deg,
+            iterations=tracked.iterations,
+            curvature=tracked.curvature,
+            covariance=tracked.covariance,
+        )
 
     def _judged(
         self,
@@ -243,7 +281,7 @@ class MriRegistration:
         T_world_mri = invert_rigid(refined.T_mri_world)
         chance_score = self._mirrored.score if self._mirrored is not None else _UNKNOWN
         centre = window.centre_world_mm
-        moved_mm, turned_deg = _difference(T_world_mri, T_before, centre)
+        moved_mm, turned_deg = difference(T_world_mri, T_before, centre)
         spread = covariance(refined.curvature)
         evidence = Evidence(
             score=refined.score,
@@ -256,7 +294,7 @@ class MriRegistration:
         )
         found = doubts(evidence, self.settings)
         assert self._initial is not None
-        total_mm, total_deg = _difference(T_world_mri, self._initial, centre)
+        total_mm, total_deg = difference(T_world_mri, self._initial, centre)
         success = (
             f"registered, confidence {evidence.confidence:.3f}, score {refined.score:.3f}, "
             f"{total_mm:.1f} mm and {total_deg:.1f} deg from the first guess"
@@ -308,14 +346,3 @@ class MriRegistration:
             covariance=np.full((6, 6), _UNKNOWN),
             frames=len(window.values),
         )
-
-
-def _difference(
-    T: Float64[np.ndarray, "4 4"],
-    T_before: Float64[np.ndarray, "4 4"],
-    centre_world_mm: Float64[np.ndarray, "3"],
-) -> tuple[float, float]:
-    """Return by how much a pose differs from another one: mm at the centre, and degrees."""
-    correction = T @ invert_rigid(T_before)
-    moved = transform_points(correction, centre_world_mm) - centre_world_mm
-    return float(np.linalg.norm(moved)), float(np.degrees(rotation_angle_rad(correction)))

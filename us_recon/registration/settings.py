@@ -154,6 +154,26 @@ class RegistrationSettings:
         5.0, "Least distance across the image planes that the frames must span.",
         unit="mm", minimum=0.0,
     )  # fmt: skip
+    tracking_frames: int = setting(
+        5, "Newest frames that a trusted pose is followed with.", minimum=1, maximum=50
+    )
+    tracking_span_s: float = setting(
+        1.0, "Older frames do not take part in that: the patient has moved since.",
+        unit="s", minimum=0.05, maximum=60.0,
+    )  # fmt: skip
+    motion_mm: float = setting(
+        0.5, "How far the patient wanders in a second, beside what the tracker sees "
+        "(standard deviation of each axis; it grows with the root of time).",
+        unit="mm", minimum=0.001, maximum=100.0,
+    )  # fmt: skip
+    motion_deg: float = setting(
+        0.5, "How far he turns in a second, likewise.", unit="deg", minimum=0.001, maximum=100.0
+    )
+    tracking_lead: float = setting(
+        0.4, "Lead in score over places beside it that a followed pose keeps, as a share of what "
+        "it had when it was registered; with less it stays where it is.",
+        minimum=0.0, maximum=1.0,
+    )  # fmt: skip
 
     def coarse(self) -> "RegistrationSettings":
         """Return the settings of the level at which a search begins."""

@@ -17,7 +17,7 @@ from us_recon.geometry.rigid import (
 from us_recon.imaging.events import PoseEvent
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.io.volumes import read_volume
-from us_recon.io.wire import MM_PER_M
+from us_recon.io.wire import MM_PER_M, NS_PER_S
 from us_recon.msg import RegistrationStatus
 from us_recon.pipeline.node_settings import RegistrationNodeSettings
 from us_recon.pipeline.threads import use_one_thread
@@ -32,6 +32,8 @@ from us_recon.ros.expected_images import ExpectedImages, live_renderer
 from us_recon.ros.initial_pose import InitialPose
 from us_recon.ros.parameters import declare_settings
 from us_recon.ros.running import run
+
+_NEARLY = 0.9  # of the period: stamps jitter, and a frame that is a little early is due
 
 
 class MriRegistrationNode(FrameConsumer):
@@ -51,7 +53,7 @@ class MriRegistrationNode(FrameConsumer):
         self.images = self._read_images()
         self.registration = MriRegistration(self.images, registration_settings)
         self.update: RegistrationUpdate | None = None
-        self._frames_since_attempt = 0
+        self._frames_since_attempt = self._attempted_ns = 0
         self._newest_frame: TrackedFrame | None = None
         self._expected_ns = 0
         self._tf_publisher = self.create_publisher(TFMessage, "/tf", qos.TF)
@@ -87,18 +89,25 @@ class MriRegistrationNode(FrameConsumer):
         return self._images.wanted
 
     def work(self, frame: TrackedFrame) -> None:
-        """Take a frame in and, every so many frames, attempt a registration."""
+        """Take a frame in and, every so many frames, attempt a registration or follow it up."""
         initial = self.initial.take()
         if initial is not None:
             self.registration.set_initial(initial)
         self._newest_frame = frame
         self.registration.add_frame(frame)
         self._frames_since_attempt += 1
-        if self._frames_since_attempt >= self.settings.register_every_frames:
-            self._frames_since_attempt = 0
+        if self._is_due(frame):
+            self._frames_since_attempt, self._attempted_ns = 0, frame.stamp_ns
             self.update = self.registration.step()
         if self.update is not None and self.update.trusted:
             self._publish_transform(self.update.T_world_mri, frame.stamp_ns)
+
+    def _is_due(self, frame: TrackedFrame) -> bool:
+        """Tell whether to attempt or, by the frames' own stamps, to follow up a registration."""
+        if not self.registration.following:
+            return self._frames_since_attempt >= self.settings.register_every_frames
+        since_ns = frame.stamp_ns - self._attempted_ns
+        return since_ns < 0 or since_ns * self.settings.follow_rate_hz >= _NEARLY * NS_PER_S
 
     def refresh(self) -> None:
         """Publish what the MRI, fitted to the newest frame, explains of it, if it is new."""
