@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Float32, Int64, UInt8
 
 from us_recon.imaging.probe import ProbeGeometry
 from us_recon.occupancy.bone_evidence import CAP, BoneEvidenceSettings, bone_evidence
@@ -14,10 +14,14 @@ from us_recon.occupancy.brightness import (
     calibrate,
     coarse_beams,
     coarse_geometry,
+    coupled,
 )
+from us_recon.occupancy.learned_detector import LearnedDetectorSettings, detect_learned
 from us_recon.occupancy.ridge_path import best_path
 from us_recon.occupancy.surface import BeamSurface, SurfaceSource
 from us_recon.settings import setting
+
+DETECTORS = ("ridge", "learned")
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,15 @@ class BoneDetectorSettings:
         0.15, "Mean brightness of a beam with contact, in tissue", minimum=0.0, maximum=1.0
     )
     evidence: BoneEvidenceSettings = field(default_factory=BoneEvidenceSettings)
+    kind: str = setting(
+        "ridge",
+        "What looks for bone: ridge and shadow by rule, or a network trained in simulation",
+        choices=DETECTORS,
+    )
+    learned: LearnedDetectorSettings = field(default_factory=LearnedDetectorSettings)
 
 
 _REFINE_MM = 0.9
-_UPPER_SHARE = 0.6  # of a beam: below it a beam with contact may be dark for good reason
 
 
 def detect_bone(
@@ -64,13 +73,22 @@ def detect_bone(
     Raises:
         InputError: The image has another size than the geometry.
     """
+    if settings.kind == "learned":
+        return detect_learned(
+            image,
+            geometry,
+            settings.learned,
+            calibration,
+            min_depth_mm=settings.evidence.min_depth_mm,
+            contact_level=settings.contact_level,
+        )
     coarse = coarse_geometry(geometry, settings.beams, settings.step_mm)
     beams = coarse_beams(image, geometry, coarse)
     calibration = calibrate(beams, coarse.sample_step_mm, calibration)
     brightness = calibration.brightness(beams)
     ridge = cv2.GaussianBlur(brightness, (0, 0), sigmaX=1.0, sigmaY=1.0)
     evidence = bone_evidence(brightness, ridge, calibration, coarse, settings.evidence)
-    contact = _contact(brightness, settings.contact_level)
+    contact = coupled(brightness, settings.contact_level)
     evidence[~contact] = -CAP - settings.evidence.threshold
     path = best_path(evidence, settings.slope_cost * coarse.sample_step_mm, settings.switch_cost)
     surface = BeamSurface(
@@ -116,11 +134,6 @@ def _confidence(
     """Read the evidence as log-odds of bone; a stretch that was bridged counts less than half."""
     at_surface = evidence[np.arange(len(index)), index]
     return np.where(index >= 0, 1 / (1 + np.exp(-at_surface)), 0).astype(np.float32)
-
-
-def _contact(brightness: Beams, level: float) -> Bool[np.ndarray, " beams"]:
-    upper = brightness[:, : max(1, round(brightness.shape[1] * _UPPER_SHARE))]
-    return np.asarray(upper.mean(axis=1) > level)
 
 
 def _brightest_near(

@@ -73,7 +73,7 @@ class OccupancyMapper:
         self._map = self.settings.new_map()
         self._views = ViewLog()
         self._slices = SliceThickness(self.settings.spacing_mm, self.settings.half_thickness_mm)
-        self._detector = BoneDetector(self.settings.detector())
+        self._detector = BoneDetector(self.settings.bone_detector())
         self._frames = self._frames_with_surface = 0
 
     def integrate(self, frame: TrackedFrame, steps: int | None = None) -> IntegrationResult:
