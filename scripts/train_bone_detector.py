@@ -1,6 +1,6 @@
 """Train the learned bone detector on virtual patients and write its weights into the package.
 
-python scripts/train_bone_detector.py    # some twelve minutes; the same weights each time
+python scripts/train_bone_detector.py    # some ten minutes on two idle cores
 
 The patients are of seeds that no set of the benchmarks has (see `benchmarks.sets`), and their
 anatomy, probes, sweeps and scanners are drawn far wider than there.

@@ -7,8 +7,8 @@ import pytest
 
 from us_recon.errors import InputError
 from us_recon.imaging.probe import ProbeGeometry
-from us_recon.occupancy import learned_detector
 from us_recon.occupancy.bone_detector import BoneDetector, BoneDetectorSettings
+from us_recon.occupancy.learned_evidence import LearnedEvidence
 from us_recon.occupancy.mapper import MapperSettings
 
 Images = Callable[..., np.ndarray]
@@ -61,18 +61,40 @@ def test_image_of_another_size_is_refused(linear: ProbeGeometry) -> None:
         BoneDetector(LEARNED)(np.zeros((10, 10), np.uint8), linear)
 
 
-def test_shares_near_a_sample_add_up() -> None:
+def evidence_of(shares: np.ndarray, none: list[float], stride: int) -> LearnedEvidence:
+    samples = (shares.shape[1] - 1) * stride + 1
+    return LearnedEvidence(shares, np.array(none, np.float32), stride, samples)
+
+
+def test_log_odds_compare_all_that_is_near_with_none() -> None:
     shares = np.zeros((1, 12), np.float32)
-    shares[0, [0, 4, 5]] = 0.25, 0.5, 0.25
-    # Two samples to either side: 0.25 for 0 to 2, 0.5 from 2 on, 0.75 for 3 to 6, 0.25 at 7.
-    expected = [0.25, 0.25, 0.75, 0.75, 0.75, 0.75, 0.75, 0.25, 0, 0, 0, 0]
-    np.testing.assert_allclose(learned_detector._near_sums(shares)[0], expected, atol=1e-6)
+    shares[0, [3, 4]] = 0.5, 0.25
+    odds = evidence_of(shares, [0.25], stride=2).log_odds[0]
+    # Within two samples of 4 lies 0.75, of 6 only 0.25, against 0.25 for none; twice as many
+    # samples in the image, between which the log-odds are linear.
+    assert odds[8] == pytest.approx(np.log(3.0), abs=1e-5)
+    assert odds[12] == pytest.approx(0.0, abs=1e-5)
+    assert odds[11] == pytest.approx(np.log(3.0) / 2, abs=1e-5)
+    assert odds[22] == pytest.approx(-12.0)  # nothing at all there
+    assert odds.shape == (23,)
 
 
-def test_depth_is_the_mean_near_the_path(linear: ProbeGeometry) -> None:
-    shares = np.zeros((3, 401), np.float32)
-    shares[0, [100, 101]] = 0.6, 0.2  # (0.6 100 + 0.2 101) / 0.8 = 100.25 samples of 0.1 mm
+def test_depth_is_the_mean_near_the_path() -> None:
+    shares = np.zeros((2, 400), np.float32)
+    shares[0, [100, 101]] = 0.6, 0.2  # (0.6 100 + 0.2 101) / 0.8 = 100.25, times the stride
     shares[1, 300] = 1.0  # too far from the path to count
-    depth_mm = learned_detector._mean_depth_mm(shares, np.array([101, 200, -1]), linear)
-    assert depth_mm[:2] == pytest.approx([10.025, 20.0], abs=1e-3)
-    assert np.isnan(depth_mm[2])
+    sample = evidence_of(shares, [0.2, 0.0], stride=2).mean_near(np.array([202, 400]))
+    assert sample == pytest.approx([200.5, 400.0], abs=1e-2)
+
+
+def test_rule_and_network_outvote_each_other(linear: ProbeGeometry, bone_image: Images) -> None:
+    image = bone_image(linear, np.full(400, 20.0))
+    found = {
+        kind: BoneDetector(BoneDetectorSettings(kind=kind))(image, linear)
+        for kind in ("ridge", "learned", "both")
+    }
+    assert found["both"].found.mean() > 0.9
+    # The network tells the depth wherever it looks.
+    both, learned = found["both"].depth_mm, found["learned"].depth_mm
+    assert np.nanmedian(np.abs(both - learned)) < 0.02
+    assert np.nanmedian(np.abs(both - found["ridge"].depth_mm)) > 0.02

@@ -127,9 +127,10 @@ def spoilt(image: TrainingImage, draw: np.random.Generator) -> TrainingImage:
     if draw.random() < 0.5:
         across, along = draw.uniform(0.01, 1.5), draw.uniform(0.01, 0.9)
         grey = np.asarray(cv2.GaussianBlur(grey, (0, 0), sigmaX=along, sigmaY=across), np.float32)
-    curved = 255 * np.clip(grey / 255, 0, 1) ** draw.uniform(0.65, 1.5)
-    noise = draw.normal(scale=draw.uniform(0, 4), size=grey.shape)
-    flat = np.clip(curved * draw.uniform(0.7, 1.3) + noise, 0, 255).astype(np.uint8)
+    curve, gain, noise = draw.uniform(0.65, 1.5), draw.uniform(0.7, 1.3), draw.uniform(0, 4)
+    curved = 255 * np.clip(grey / 255, 0, 1) ** curve * gain
+    curved += draw.normal(scale=noise, size=grey.shape)
+    flat = np.clip(curved, 0, 255).astype(np.uint8)
     if draw.random() < 0.5:
         return TrainingImage(flat[::-1].copy(), image.depth_mm[::-1].copy(), image.geometry)
     return replace(image, grey=flat)

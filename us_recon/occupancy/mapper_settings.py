@@ -60,7 +60,7 @@ class MapperSettings:
     )
     detector: str = setting(
         BoneDetectorSettings.kind,
-        "What looks for bone: ridge and shadow by rule, or a network trained in simulation",
+        "What looks for bone: ridge and shadow by rule, a network trained in simulation, or both",
         choices=DETECTORS,
     )
     bone_threshold: float = setting(
