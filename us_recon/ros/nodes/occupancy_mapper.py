@@ -61,12 +61,15 @@ class OccupancyMapperNode(FrameConsumer):
             self._publish_points(frame, result.surface)
 
     def refresh(self) -> None:
-        """Extract the mesh and publish it, if frames came since the last time."""
+        """Extract the mesh and publish it, if frames came since the last time.
+
+        A field's is the fast one; `save` writes the complete one.
+        """
         if self.frames_used == self._meshed_frames:
             return
         self._meshed_frames = self.frames_used
         with self._mapper_lock:
-            snapshot = self.mapper.snapshot()
+            snapshot = self.mapper.snapshot(complete=False)
         self._vertices = len(snapshot.mesh.vertices_mm)
         self._triangles = len(snapshot.mesh.triangles)
         self._observed_mm3 = snapshot.observed_volume_mm3
