@@ -58,6 +58,9 @@ below the fibula's lower end and beside it.
 - `brightest echo`: on each beam the brightest sample, if it is brighter than 1.5 times tissue.
 - `each beam alone`: the detector without smoothness across the beams.
 - `without reverberation tests`: the detector without "first" and "half the depth".
+- `learned detector`: a network trained on virtual patients alone in place of ridge and shadow;
+  `both detectors`: their evidence added up.
+- `field`: the occupancy field, four steps a frame.
 - `CT labels, every k-th`: masks of the fibula's visible face and the 3 mm behind it, cut from the
   CT surface at the tracked pose of every k-th frame: what no annotator would draw as exactly.
   Alone (as `benchmarks.mapping_methods` does it), or `+ detector` on all other frames.
@@ -103,7 +106,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run all rows and write the table."""
     run = parse_run(__doc__, arguments)
     use_one_thread()
-    use_one_thread()
     folder = data_dir() / "ultrabones_leg"
     frames = list(read_leg_recording(folder).tracked_frames())
     truth = read_mesh(folder / "Fibula.stl")
@@ -112,7 +114,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not (run.fast or run.dev):
         parts.append(part("other two thirds", frames[third:], truth))
         parts.append(part("all", frames, truth))
-    rows = [row(method, one, truth) for method in methods(truth) for one in parts]
+    # A field takes longer than all the others.
+    tried = [method for method in methods(truth) if not run.fast or method.map != "field"]
+    rows = [row(method, one, truth) for method in tried for one in parts]
     write_table("bone_leg", rows, NOTE, run.results)
 
 
@@ -145,6 +149,10 @@ def methods(truth: Mesh) -> list[Method]:
             fused("tsdf", lambda: detector(evidence=untested)),
         ),
         Method("tsdf", "brightest echo", fused("tsdf", brightest_echo)),
+        Method("tsdf", "learned detector", fused("tsdf", lambda: detector(kind="learned"))),
+        Method("tsdf", "both detectors", fused("tsdf", lambda: detector(kind="both"))),
+        Method("field", "detector", with_detector(MapMethod.FIELD)),
+        Method("field", "both detectors", with_detector(MapMethod.FIELD, detector="both")),
         Method("tsdf", "surface from CT", fused("tsdf", lambda: from_truth(truth))),
     ]
     for every in (20, 5):
@@ -154,6 +162,7 @@ def methods(truth: Mesh) -> list[Method]:
             Method("tsdf", f"{labels} + detector", with_detector(MapMethod.TSDF), every),
             Method("log_odds", labels, labels_only(MapMethod.LOG_ODDS), every),
             Method("log_odds", f"{labels} + detector", with_detector(MapMethod.LOG_ODDS), every),
+            Method("field", f"{labels} + detector", with_detector(MapMethod.FIELD), every),
             Method("naive", labels, naive_occupancy, every),
         ]
     return found

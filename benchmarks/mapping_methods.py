@@ -61,6 +61,12 @@ MAPPING_METHODS: dict[str, MappingMethod] = {
     "naive occupancy": naive_occupancy,
 }
 
+LEARNED_METHODS: dict[str, MappingMethod] = {
+    "log-odds voxels + learned detector": with_detector(MapMethod.LOG_ODDS, detector="both"),
+    "TSDF + learned detector": with_detector(MapMethod.TSDF, detector="both"),
+    "field + learned detector": with_detector(MapMethod.FIELD, detector="both"),
+}
+
 FIELD_METHODS: dict[str, MappingMethod] = {
     "field + detector": with_detector(MapMethod.FIELD),
     "field + detector, transmitted labels": with_detector(

@@ -9,14 +9,19 @@ import numpy as np
 
 from benchmarks.arguments import parse_run
 from benchmarks.cases import Case, column, median, of, write_cases
-from benchmarks.mapping_methods import FIELD_METHODS, MAPPING_METHODS, MappingMethod
+from benchmarks.mapping_methods import (
+    FIELD_METHODS,
+    LEARNED_METHODS,
+    MAPPING_METHODS,
+    MappingMethod,
+)
 from benchmarks.measure import measured
 from benchmarks.sets import SPINE_SETS, MappingCase, SpineSet
 from benchmarks.tables import write_table
 from benchmarks.true_surface import TrueSurface, distances
 from us_recon.pipeline.threads import use_one_thread
 
-METHODS = {**MAPPING_METHODS, **FIELD_METHODS}
+METHODS = {**MAPPING_METHODS, **LEARNED_METHODS, **FIELD_METHODS}
 FAST_SETS = ("spine-k5", "spine-k0")
 NO_SURFACE = "no surface"
 DISTANCES = (
@@ -41,6 +46,8 @@ inside; that is its error in `p95` and `HD95`, and `truth to mesh` is free of it
 
 - `labels only`: maps of the labelled frames alone; slices speak for up to 5 mm to either side.
 - `+ detector`: the mapper at its defaults, with the bone detector on frames without a label.
+- `+ learned detector`: the same with `detector:=both`, the rule and a network that was trained on
+  other virtual patients of the same kind.
 - `field`: the occupancy field on all frames, four steps each, with the detector on frames without a
   label, fused with log-odds voxels; balanced label loss, or the one of UltrON (`transmitted`).
 - `naive occupancy`: feature grids of 8 to 1 mm and a network of two layers, fitted to the masks as

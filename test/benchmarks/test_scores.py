@@ -93,6 +93,8 @@ def brain_case(start_mm: float, after_mm: float, accepted: object) -> dict[str, 
         "start mm": start_mm,
         "after mm": after_mm,
         "accepted": accepted,
+        "gap": 0.2,
+        "attempt s": 0.5,
         "CPU s": 1.0,
         "peak MiB": 2.0,
     }

@@ -1,10 +1,14 @@
-"""Bone without labels: a bright ridge with a shadow below it, smooth across the beams."""
+"""Bone without labels: what looks like bone along the beams, smooth across them.
+
+What looks like bone is a bright ridge with a shadow below it (`bone_evidence`), what a network
+trained in simulation takes for it (`learned_evidence`), or both.
+"""
 
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Float32, Int64, UInt8
 
 from us_recon.imaging.probe import ProbeGeometry
 from us_recon.occupancy.bone_evidence import CAP, BoneEvidenceSettings, bone_evidence
@@ -14,16 +18,25 @@ from us_recon.occupancy.brightness import (
     calibrate,
     coarse_beams,
     coarse_geometry,
+    coupled,
 )
+from us_recon.occupancy.learned_evidence import LearnedEvidence, learned_evidence
 from us_recon.occupancy.ridge_path import best_path
 from us_recon.occupancy.surface import BeamSurface, SurfaceSource
 from us_recon.settings import setting
+
+DETECTORS = ("ridge", "learned", "both")
 
 
 @dataclass(frozen=True)
 class BoneDetectorSettings:
     """How finely and how strictly bone is looked for."""
 
+    kind: str = setting(
+        "ridge",
+        "What looks for bone: ridge and shadow by rule, a network trained in simulation, or both",
+        choices=DETECTORS,
+    )
     beams: int = setting(128, "Beams looked at per image", minimum=8, maximum=1024)
     step_mm: float = setting(0.15, "Sampling along a beam", unit="mm", minimum=0.05, maximum=1.0)
     slope_cost: float = setting(
@@ -39,7 +52,6 @@ class BoneDetectorSettings:
 
 
 _REFINE_MM = 0.9
-_UPPER_SHARE = 0.6  # of a beam: below it a beam with contact may be dark for good reason
 
 
 def detect_bone(
@@ -50,7 +62,8 @@ def detect_bone(
 ) -> tuple[BeamSurface, Calibration]:
     """Find the bone surface in one image.
 
-    The surface is the brightest echo along each beam that the best path across the beams passes.
+    The best path across the beams passes it; its depth is that of the brightest echo there or,
+    where the network looks too, the one that it expects there.
 
     Args:
         image: Brightness in MF orientation.
@@ -68,14 +81,27 @@ def detect_bone(
     beams = coarse_beams(image, geometry, coarse)
     calibration = calibrate(beams, coarse.sample_step_mm, calibration)
     brightness = calibration.brightness(beams)
-    ridge = cv2.GaussianBlur(brightness, (0, 0), sigmaX=1.0, sigmaY=1.0)
-    evidence = bone_evidence(brightness, ridge, calibration, coarse, settings.evidence)
-    contact = _contact(brightness, settings.contact_level)
-    evidence[~contact] = -CAP - settings.evidence.threshold
+    contact = coupled(brightness, settings.contact_level)
+    evidence = np.zeros_like(beams)
+    learned: LearnedEvidence | None = None
+    if settings.kind != "learned":
+        ridge = cv2.GaussianBlur(brightness, (0, 0), sigmaX=1.0, sigmaY=1.0)
+        evidence += bone_evidence(brightness, ridge, calibration, coarse, settings.evidence)
+    if settings.kind != "ridge":
+        learned = learned_evidence(beams, calibration, coarse)
+        evidence = learned.log_odds + np.maximum(evidence, -CAP)
+    never = -CAP - settings.evidence.threshold
+    evidence[:, coarse.sample_depths_mm < settings.evidence.min_depth_mm] = never
+    evidence[~contact] = never
     path = best_path(evidence, settings.slope_cost * coarse.sample_step_mm, settings.switch_cost)
+    if learned is None:
+        sample = _brightest_near(ridge, path.index, coarse)
+    else:
+        sample = learned.mean_near(path.index)
+    depth_mm = np.where(path.index >= 0, sample * coarse.sample_step_mm, np.nan)
     surface = BeamSurface(
         geometry=coarse,
-        depth_mm=_brightest_near(ridge, path.index, coarse),
+        depth_mm=depth_mm.astype(np.float32),
         confidence=_confidence(evidence, path.index),
         contact=contact,
         source=SurfaceSource.DETECTOR,
@@ -118,15 +144,10 @@ def _confidence(
     return np.where(index >= 0, 1 / (1 + np.exp(-at_surface)), 0).astype(np.float32)
 
 
-def _contact(brightness: Beams, level: float) -> Bool[np.ndarray, " beams"]:
-    upper = brightness[:, : max(1, round(brightness.shape[1] * _UPPER_SHARE))]
-    return np.asarray(upper.mean(axis=1) > level)
-
-
 def _brightest_near(
     ridge: Beams, index: Int64[np.ndarray, " beams"], geometry: ProbeGeometry
 ) -> Float32[np.ndarray, " beams"]:
-    """Return the depth of the brightest echo near each found sample, to a part of a sample."""
+    """Return the sample of the brightest echo near each given one, to a part of a sample."""
     reach = round(_REFINE_MM / geometry.sample_step_mm)
     near = np.clip(index[:, None] + np.arange(-reach, reach + 1), 1, ridge.shape[1] - 2)
     beam = np.arange(len(index))
@@ -134,5 +155,4 @@ def _brightest_near(
     before, at, after = (ridge[beam, peak + offset] for offset in (-1, 0, 1))
     bend = np.minimum(before - 2.0 * at + after, -1e-6)  # the vertex of a parabola through three
     shift = np.clip(0.5 * (before - after) / bend, -0.5, 0.5)
-    depth_mm = (peak + shift) * geometry.sample_step_mm
-    return np.where(index >= 0, depth_mm, np.nan).astype(np.float32)
+    return (peak + shift).astype(np.float32)

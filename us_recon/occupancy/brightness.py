@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Shaped, UInt8
+from jaxtyping import Bool, Float32, Shaped, UInt8
 
 from us_recon.imaging.probe import ProbeGeometry
 from us_recon.imaging.scan_conversion import to_beams
@@ -14,6 +14,7 @@ Beams = Float32[np.ndarray, "beams samples"]
 _LONGEST_MEMORY = 20  # frames; gain and coupling drift slowly along a sweep
 _NEAR_FIELD_MM = 4.0  # ringing and gel, not tissue
 _HIGHEST_FLOOR = 0.2  # of tissue: an image without shadow does not show its noise floor
+_UPPER_SHARE = 0.6  # of a beam: below it a beam with contact may be dark for good reason
 _FAINTEST = 0.25  # of tissue, at the lower end of the image
 
 
@@ -89,6 +90,17 @@ def coarse_beams(
     columns = max(1, round(geometry.width_px / coarse.beam_count))
     rows = max(1, round(coarse.sample_step_mm / geometry.spacing_y_mm))
     return to_beams(cv2.blur(image, (columns, rows)), coarse)
+
+
+def coupled(brightness: Beams, level: float) -> Bool[np.ndarray, " beams"]:
+    """Return the beams that carry sound into the body.
+
+    Args:
+        brightness: In units of tissue.
+        level: Mean brightness of a beam with contact over its upper part, in the same units.
+    """
+    upper = brightness[:, : max(1, round(brightness.shape[1] * _UPPER_SHARE))]
+    return np.asarray(upper.mean(axis=1) > level)
 
 
 class WindowMeans:

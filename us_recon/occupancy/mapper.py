@@ -73,7 +73,7 @@ class OccupancyMapper:
         self._map = self.settings.new_map()
         self._views = ViewLog()
         self._slices = SliceThickness(self.settings.spacing_mm, self.settings.half_thickness_mm)
-        self._detector = BoneDetector(self.settings.detector())
+        self._detector = BoneDetector(self.settings.bone_detector())
         self._frames = self._frames_with_surface = 0
 
     def integrate(self, frame: TrackedFrame, steps: int | None = None) -> IntegrationResult:
@@ -132,9 +132,19 @@ class OccupancyMapper:
         """Return where the probe was at each frame, in order."""
         return self._views.views()
 
-    def snapshot(self) -> MapSnapshot:
-        """Extract the surface."""
-        mesh = without_small_parts(self._map.extract_mesh(), self.settings.min_part_mm2)
+    def snapshot(self, complete: bool = True) -> MapSnapshot:
+        """Extract the surface.
+
+        Args:
+            complete: Let a field look anew how far every frame sees; without it, beams see as far
+                as they did when a step last looked at them, which takes a tenth of the time and
+                is meant for watching a scan. Other maps give the same either way.
+        """
+        if isinstance(self._map, FieldMap):
+            mesh = self._map.extract_mesh(complete=complete)
+        else:
+            mesh = self._map.extract_mesh()
+        mesh = without_small_parts(mesh, self.settings.min_part_mm2)
         grid = self._map.grid
         full = grid.refused_blocks > 0 or (isinstance(self._map, FieldMap) and self._map.full)
         return MapSnapshot(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from us_recon.occupancy.block_grid import BYTES_PER_BLOCK, BlockGrid
-from us_recon.occupancy.bone_detector import BoneDetectorSettings
+from us_recon.occupancy.bone_detector import DETECTORS, BoneDetectorSettings
 from us_recon.occupancy.bone_evidence import BoneEvidenceSettings
 from us_recon.occupancy.field.field_map import FieldMap
 from us_recon.occupancy.field.settings import LABEL_LOSSES, FieldSettings
@@ -58,9 +58,14 @@ class MapperSettings:
     min_part_mm2: float = setting(
         30.0, "Smaller separate parts of the mesh are dropped", unit="mm^2", minimum=0.0
     )
+    detector: str = setting(
+        BoneDetectorSettings.kind,
+        "What looks for bone: ridge and shadow by rule, a network trained in simulation, or both",
+        choices=DETECTORS,
+    )
     bone_threshold: float = setting(
         BoneEvidenceSettings.threshold,
-        "Evidence that the detector needs for bone",
+        "Evidence that the ridge detector needs for bone",
         minimum=0.0,
         maximum=10.0,
     )
@@ -94,12 +99,12 @@ class MapperSettings:
     )
     seed: int = setting(FieldSettings.seed, "Of a field's random choices", minimum=0)
 
-    def detector(self) -> BoneDetectorSettings:
+    def bone_detector(self) -> BoneDetectorSettings:
         """Return the settings of the bone detector."""
         evidence = BoneEvidenceSettings(
             threshold=self.bone_threshold, min_depth_mm=self.bone_min_depth_mm
         )
-        return BoneDetectorSettings(evidence=evidence)
+        return BoneDetectorSettings(evidence=evidence, kind=self.detector)
 
     def field(self) -> FieldSettings:
         """Return the settings of the field."""

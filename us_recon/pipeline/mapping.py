@@ -12,6 +12,24 @@ MESH_FILE = "mesh.ply"
 MAP_FILE = "map.npz"
 SUMMARY_FILE = "mapping.json"
 
+_FEW_WAITING, _MANY_WAITING = 2, 8  # frames; at 30 a second, 0.1 and 0.3 s
+
+
+def steps_under_backlog(waiting: int, steps: int) -> int:
+    """Return for how many steps to fit a field with a frame: all, half or a quarter of them.
+
+    Args:
+        waiting: Frames that wait behind it.
+        steps: As many as there are when none waits.
+
+    Returns:
+        At least one, unless `steps` is 0.
+    """
+    if waiting <= _FEW_WAITING:
+        return steps
+    share = 2 if waiting <= _MANY_WAITING else 4
+    return max(steps // share, min(steps, 1))
+
 
 def save_map_outputs(
     mapper: OccupancyMapper, folder: Path, drops: dict[str, int] | None = None

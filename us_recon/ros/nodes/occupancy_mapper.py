@@ -16,7 +16,7 @@ from us_recon.io.wire import MM_PER_M
 from us_recon.msg import MappingStatus
 from us_recon.occupancy.mapper import MapperSettings, OccupancyMapper
 from us_recon.occupancy.surface import BeamSurface
-from us_recon.pipeline.mapping import save_map_outputs
+from us_recon.pipeline.mapping import save_map_outputs, steps_under_backlog
 from us_recon.pipeline.node_settings import MapperNodeSettings
 from us_recon.pipeline.threads import use_one_thread
 from us_recon.ros import conversions, qos
@@ -54,19 +54,22 @@ class OccupancyMapperNode(FrameConsumer):
     def work(self, frame: TrackedFrame) -> None:
         """Integrate one frame."""
         with self._mapper_lock:
-            result = self.mapper.integrate(frame)
+            result = self.mapper.integrate(frame, self._steps())
         self._labelled += frame.label is not None
         self._sources.add(str(result.source))
         if result.surface is not None:
             self._publish_points(frame, result.surface)
 
     def refresh(self) -> None:
-        """Extract the mesh and publish it, if frames came since the last time."""
+        """Extract the mesh and publish it, if frames came since the last time.
+
+        A field's is the fast one; `save` writes the complete one.
+        """
         if self.frames_used == self._meshed_frames:
             return
         self._meshed_frames = self.frames_used
         with self._mapper_lock:
-            snapshot = self.mapper.snapshot()
+            snapshot = self.mapper.snapshot(complete=False)
         self._vertices = len(snapshot.mesh.vertices_mm)
         self._triangles = len(snapshot.mesh.triangles)
         self._observed_mm3 = snapshot.observed_volume_mm3
@@ -110,6 +113,16 @@ class OccupancyMapperNode(FrameConsumer):
         header = conversions.header_message(frame.stamp_ns, self.assembler_settings.world_frame)
         points_m = surface.points_mm(frame.T_world_transducer) / MM_PER_M
         self._points_publisher.publish(cloud_message(header, points_m.astype(np.float32)))
+
+    def _steps(self) -> int | None:
+        """Return how many steps a field takes with this frame; None for what the settings say.
+
+        A replay asks for every image and has to give the same map each time: it may take longer.
+        """
+        if self.source_settings.reliable_images:
+            return None
+        waiting = self.worker.backlog - 1  # the frame in work counts there
+        return steps_under_backlog(waiting, self.mapper.settings.steps_per_frame)
 
     def _state(self) -> tuple[int, str]:
         waiting = self.source.waiting_message()
