@@ -83,6 +83,13 @@ class RegistrationSettings:
     coarse_blur_mm: float = setting(
         1.5, "Standard deviation of the blur there.", unit="mm", minimum=0.0, maximum=10.0
     )
+    coarse_time_gain_mm: float = setting(
+        0.3,
+        "As time_gain_mm, there: poses far off are told better without what all images share.",
+        unit="mm",
+        minimum=0.0,
+        maximum=100.0,
+    )
     coarse_patch_samples: int = setting(
         6, "Edge of a patch there, in samples of that grid.", minimum=3, maximum=21
     )
@@ -182,6 +189,7 @@ class RegistrationSettings:
             channels="mri",
             grid_mm=self.coarse_grid_mm,
             blur_mm=self.coarse_blur_mm,
+            time_gain_mm=self.coarse_time_gain_mm,
             patch_samples=self.coarse_patch_samples,
             patch_stride=self.coarse_patch_samples,
         )
