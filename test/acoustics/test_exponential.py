@@ -21,3 +21,9 @@ def test_it_is_good_to_rounding_and_held_where_numbers_end(dtype: type, most: fl
     assert y.dtype == dtype
     np.testing.assert_allclose(y, np.exp(np.clip(x, -most, most)), rtol=4 * np.finfo(dtype).eps)
     assert y[np.argmin(np.abs(x))] == 1.0
+
+
+def test_it_stands_for_itself_where_nothing_is_compiled() -> None:
+    # e^0.5 = 1.648721...; beyond 708 it is held.
+    assert exponential(0.5) == pytest.approx(1.6487213, rel=1e-7)
+    assert exponential(1e6) == exponential(708.0) < float("inf")

@@ -13,17 +13,10 @@ import numpy as np
 import open3d as o3d
 from jaxtyping import Float, Float64, Int
 from scipy.spatial import cKDTree
-from scipy.spatial.transform import Rotation
-from scipy.stats import qmc
 
 from us_recon.errors import InputError
-from us_recon.geometry.rigid import (
-    Matrix4,
-    invert_rigid,
-    make_rigid,
-    nearest_rigid,
-    transform_points,
-)
+from us_recon.geometry.rigid import Matrix4, invert_rigid, nearest_rigid, transform_points
+from us_recon.registration.search import moved_about, start_twists
 from us_recon.settings import setting
 
 REACHES_MM = (12.0, 5.0, 2.5)
@@ -141,19 +134,13 @@ def align_surfaces(
     return SurfaceStart(invert_rigid(nearest_rigid(T_best)), residual_mm, rival_mm)
 
 
-def _starts(centre_mm: Float64[np.ndarray, "3"], settings: SurfaceSettings) -> list[Matrix4]:
+def _starts(
+    centre_mm: Float64[np.ndarray, "3"], settings: SurfaceSettings
+) -> Float64[np.ndarray, "n 4 4"]:
     """Return motions of the world about the mapped surface: none, then quasi-random ones."""
-    about = make_rigid(np.eye(3), centre_mm)
-    moves = [np.eye(4)]
-    count = settings.surface_starts - 1
-    if count:
-        sequence = qmc.Sobol(6, seed=SEED).random_base2(int(np.ceil(np.log2(count))))[:count]
-        for shares in 2.0 * sequence - 1.0:
-            turn = np.radians(settings.surface_reach_deg) * shares[3:] / np.sqrt(3.0)
-            shift_mm = settings.surface_reach_mm * shares[:3] / np.sqrt(3.0)
-            move = make_rigid(Rotation.from_rotvec(turn).as_matrix(), shift_mm)
-            moves.append(about @ move @ invert_rigid(about))
-    return moves
+    reach_rad = np.radians(settings.surface_reach_deg)
+    twists = start_twists(settings.surface_starts - 1, settings.surface_reach_mm, reach_rad)
+    return moved_about(centre_mm, np.eye(4), np.vstack([np.zeros(6), twists]))
 
 
 def _different(
