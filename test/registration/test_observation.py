@@ -157,3 +157,14 @@ def test_frames_of_different_probes_are_refused() -> None:
         observe([frame(image), frame(image, geometry=other)], SETTINGS)
     with pytest.raises(InputError, match="one or more"):
         observe([], SETTINGS)
+
+
+def test_the_coarse_level_takes_the_whole_depth_profile_off() -> None:
+    # A layer of 4 mm, brighter by 80 in every beam: at the fine level it stays for the most part,
+    # at the coarse one it goes, for it is the same in all that is seen.
+    image = np.full((80, 80), 80, dtype=np.uint8)
+    image[36:44] = 160
+    settings = RegistrationSettings(near_field_mm=0.0, time_gain_mm=12.0)
+    fine, coarse = (observe([frame(image)], one) for one in (settings, settings.coarse()))
+    assert float(np.ptp((fine.scale * fine.values).numpy())) > 60.0
+    assert float((coarse.scale * coarse.values).abs().max()) < 1.0
