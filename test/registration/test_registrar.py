@@ -278,3 +278,55 @@ def test_the_expected_image_has_the_frames_size(
     image = MriRegistration(volume, settings).expected_image(frames[0], T_world_mri)
     assert image.shape == frames[0].image.shape and image.dtype == np.uint8
     assert image.std() > 5.0
+
+
+def rested(
+    registration: MriRegistration, frames: list[TrackedFrame], T_initial: np.ndarray
+) -> RegistrationUpdate:
+    """Register on the first three frames, then follow through the others."""
+    registration.set_initial(T_initial)
+    for number, frame in enumerate(frames):
+        registration.add_frame(frame)
+        if number >= 2:
+            update = registration.step()
+    assert update is not None and update.trusted
+    return update
+
+
+def test_the_pose_of_a_patient_at_rest_gets_better_as_more_is_seen(
+    volume: Volume,
+    frames_of: Callable[..., list[TrackedFrame]],
+    settings: RegistrationSettings,
+    T_initial: np.ndarray,
+    T_world_mri: np.ndarray,
+) -> None:
+    frames, eager = frames_of(volume, noise=60.0), replace(settings, retry_keyframes=2)
+    first = rested(MriRegistration(volume, eager), frames[:3], T_initial)
+    registration = MriRegistration(volume, eager)
+    # Seen a second time: the refinement takes place between the frames, a few steps at a time.
+    later = [replace(frame, stamp_ns=frame.stamp_ns + 10**9) for frame in frames] * 3
+    later = [replace(frame, stamp_ns=10**9 + number * 10**8) for number, frame in enumerate(later)]
+    last = rested(registration, [*frames, *later], T_initial)
+    assert error_mm(last.T_world_mri, T_world_mri) < 0.8 * error_mm(first.T_world_mri, T_world_mri)
+    assert "at rest" in last.message
+
+
+def test_a_run_that_ends_refines_the_pose_at_rest_on_all_frames(
+    volume: Volume,
+    frames_of: Callable[..., list[TrackedFrame]],
+    settings: RegistrationSettings,
+    T_initial: np.ndarray,
+    T_world_mri: np.ndarray,
+) -> None:
+    registration = MriRegistration(volume, settings)
+    frames = frames_of(volume, noise=60.0)
+    before = rested(registration, frames, T_initial)
+    update = registration.finish()
+    assert update is not None and update.trusted and update.frames == len(frames)
+    assert error_mm(update.T_world_mri, T_world_mri) < error_mm(before.T_world_mri, T_world_mri)
+    assert update.score > update.score_threshold > update.chance_score
+    np.testing.assert_array_equal(registration.T_world_mri, update.T_world_mri)
+    attempted = attempt(volume, frames, settings, T_initial)
+    assert error_mm(update.T_world_mri, attempted.T_world_mri) < 0.05
+    spread = [np.trace(one.covariance) for one in (update, attempted)]
+    assert spread[0] == pytest.approx(spread[1], rel=0.2)

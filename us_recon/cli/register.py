@@ -131,16 +131,14 @@ def run(parsed: argparse.Namespace) -> int:
     frames = frames_from_bag(
         parsed.bag, topics=settings_from(parsed, TopicNames), assembler=assembler
     )
-    update, since_attempt = None, 0
+    since_attempt = 0
     for frame in track(frames, description="registering", console=console):
         registration.add_frame(frame)
         since_attempt += 1
         if since_attempt == node.register_every_frames:
-            update, since_attempt = registration.step(), 0
-    if since_attempt:
-        update = registration.step()
-    while registration.searching:  # `poses_per_step` bounds the work of a step, not of a run
-        update = registration.step()
+            since_attempt = 0
+            registration.step()
+    update = registration.finish()
     if update is None:
         raise InputError(
             f"{parsed.bag}: {len(registration.window.frames)} different poses among "

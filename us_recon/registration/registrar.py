@@ -20,6 +20,7 @@ from us_recon.registration.patient_images import PatientImages
 from us_recon.registration.recent import RecentFrames
 from us_recon.registration.search import GlobalSearch, make_levels, mirrored
 from us_recon.registration.settings import RegistrationSettings
+from us_recon.registration.settling import Settling
 from us_recon.registration.solver import Refinement, refine
 from us_recon.registration.tracking import PatientTracker, Tracked
 from us_recon.registration.tracking_filter import Belief, difference
@@ -93,7 +94,8 @@ class MriRegistration:
     Work is counted in frames and steps, never in time: the same frames and steps give the same
     result, live or replayed. An attempt searches around the initial guess, in one step or in many
     (`poses_per_step`); once a result is trusted, further steps follow the patient with the newest
-    frames, and one that goes bad is withdrawn and searched anew with the frames from then on.
+    frames, refine his pose on all that was seen while he rests, and one that goes bad is withdrawn
+    and searched anew with the frames from then on.
     """
 
     def __init__(
@@ -127,6 +129,7 @@ class MriRegistration:
         self._recent = RecentFrames(self.settings)
         self._seen_new = False
         self._tracker: PatientTracker | None = None
+        self._settling: Settling | None = None
 
     def set_initial(self, T_world_mri: Float64[np.ndarray, "4 4"]) -> None:
         """Give a first guess, or a new one: what was found before is forgotten.
@@ -139,7 +142,7 @@ class MriRegistration:
                 f"initial T_world_mri is {T_world_mri.tolist()}; expected a rigid transform"
             )
         self._initial = self.T_world_mri = T_world_mri
-        self._update = self._attempt = self._tracker = None
+        self._update = self._attempt = self._tracker = self._settling = None
         self._new_keyframes = len(self.window.frames)
 
     def add_frame(self, frame: TrackedFrame) -> bool:
@@ -188,6 +191,23 @@ class MriRegistration:
                 self.T_world_mri = self._update.T_world_mri
                 self._tracker = self._began_to_follow(self._update, self._attempt.window)
             self._attempt = None
+        return self._update
+
+    def finish(self) -> RegistrationUpdate | None:
+        """End what is under way, for runs that no further frame follows.
+
+        A search goes to its end; the pose of a patient at rest is refined on all that was seen.
+        """
+        self.step()
+        while self.searching:
+            self.step()
+        tracker, update = self._tracker, self._update
+        if tracker is not None and update is not None and update.trusted and not tracker.moved:
+            settling = self._settling_on_all(update.T_world_mri)
+            while not settling.advance():
+                pass
+            if self._settled(tracker, settling):
+                self._update = self._told_at_rest(update, tracker)
         return self._update
 
     def expected_image(
@@ -240,11 +260,56 @@ class MriRegistration:
         """Follow the patient; where he is lost, forget what was seen of him and search anew."""
         tracked = tracker.follow(self._recent)
         self.T_world_mri, self._seen_new = tracked.T_world_mri, False
+        self._settle(tracker, tracked)
         if tracked.lost:
             self._tracker = None
             self._new_keyframes = 0
             self.window.clear()
         return self._told(tracked, T_before)
+
+    def _settle(self, tracker: PatientTracker, tracked: Tracked) -> None:
+        """Refine the pose of a patient at rest where enough was seen since; it holds from then."""
+        if tracker.moved or tracked.doubt:
+            self._settling = None
+            return
+        if self._settling is None and self._new_keyframes >= self.settings.retry_keyframes:
+            self._settling = self._settling_on_all(tracked.T_world_mri)
+        if self._settling is not None and self._settling.advance():
+            self._settled(tracker, self._settling)
+            self._settling = None
+
+    def _settling_on_all(self, T_world_mri: Float64[np.ndarray, "4 4"]) -> Settling:
+        """Begin to refine a pose on all keyframes."""
+        self._new_keyframes = 0
+        window = observe(self.window.frames, self.settings)
+        return Settling(make_objective(window, self.channels, self.settings), window, T_world_mri)
+
+    def _settled(self, tracker: PatientTracker, settling: Settling) -> bool:
+        """Have the tracker take a refined pose; not one further off, which is another answer."""
+        if settling.moved_mm > self.settings.mode_distance_mm:
+            return False
+        tracker.settle(settling.belief(self._recent.newest_ns), settling.window)
+        return True
+
+    def _told_at_rest(
+        self, update: RegistrationUpdate, tracker: PatientTracker
+    ) -> RegistrationUpdate:
+        """Return a trusted update with the pose at rest, and what speaks for it."""
+        rest = tracker.at_rest
+        self.T_world_mri = invert_rigid(rest.belief.T_mri_world)
+        return replace(
+            update,
+            T_world_mri=self.T_world_mri,
+            message=f"registered on {len(rest.window.values)} frames, patient at rest",
+            score=rest.score,
+            chance_score=rest.score - rest.lead,
+            score_threshold=rest.score - (1.0 - self.settings.tracking_lead) * rest.lead,
+            area_mm2=rest.window.area_mm2,
+            curvature=rest.curvature,
+            covariance=rest.belief.covariance,
+            centre_world_mm=rest.window.centre_world_mm,
+            frames=len(rest.window.values),
+        )
 
     def _told(self, tracked: Tracked, T_before: Float64[np.ndarray, "4 4"]) -> RegistrationUpdate:
         """Return what tracking found as an update."""

@@ -1,7 +1,7 @@
 """A registered pose that is followed while the patient moves.
 
-While the images do not show that the patient has moved, the pose stays as it was registered. Then
-a filter follows it (see `tracking_filter`), but only by windows that fit: others leave the pose
+While the images do not show that the patient has moved, the pose stays as it was registered, or as
+it was refined since on more of his images (see `settling`). Then a filter follows it (see `tracking_filter`), but only by windows that fit: others leave the pose
 where it is, exactly. Where none has fitted for as long as a window lasts, it is not trusted, and
 after a while, or when too much time has passed unseen, the patient is lost.
 """
@@ -74,6 +74,25 @@ class Tracked:
 
 
 @dataclass(frozen=True, eq=False)
+class AtRest:
+    """A registered pose, and what speaks for it.
+
+    Attributes:
+        belief: The pose and its covariance.
+        window: The frames it was registered with.
+        score: Explained share of their variance.
+        lead: By how much it explains more than poses beside it.
+        curvature: Gauss-Newton matrix of ``1 - score``.
+    """
+
+    belief: Belief
+    window: BeamWindow
+    score: float
+    lead: float
+    curvature: Float64[np.ndarray, "6 6"]
+
+
+@dataclass(frozen=True, eq=False)
 class _Look:
     """What a window says: the corrected pose, what explains it there and beside, and at rest."""
 
@@ -104,10 +123,16 @@ class PatientTracker:
         self.moved = False
         """Whether the images have shown that the patient moved since then."""
         self._channels, self._settings = channels, settings
-        self._registered = self._belief = registered
         self._doubted_since_ns: int | None = None
-        self._first_score = make_objective(window, channels, settings).score(registered.T_mri_world)
-        self._first_lead = self._lead(window, registered.T_mri_world)
+        self.settle(registered, window)
+
+    def settle(self, registered: Belief, window: BeamWindow) -> None:
+        """Take a pose as registered, or registered anew, and the frames that it rests on."""
+        objective = make_objective(window, self._channels, self._settings)
+        here = objective.linearise(registered.T_mri_world)
+        lead = self._lead(window, registered.T_mri_world)
+        self._belief = registered
+        self.at_rest = AtRest(registered, window, here.score, lead, here.curvature)
 
     def follow(self, recent: RecentFrames) -> Tracked:
         """Follow the pose through the newest frames; there must be one."""
@@ -132,13 +157,13 @@ class PatientTracker:
         objective = make_objective(window, self._channels, self._settings)
         correction = corrected(prior, objective, _STEPS)
         T = correction.belief.T_mri_world
-        at_rest = correction.score
+        score_at_rest = correction.score
         if not self.moved:
-            at_rest = objective.score(self._registered.T_mri_world)
+            score_at_rest = objective.score(self.at_rest.belief.T_mri_world)
         return _Look(
             correction,
             lead=self._lead(window, T),
-            gain_by_motion=correction.score - at_rest,
+            gain_by_motion=correction.score - score_at_rest,
             coverage=objective.coverage(T),
         )
 
@@ -154,10 +179,10 @@ class PatientTracker:
         settings = self._settings
         if not look.coverage >= settings.min_coverage:
             return f"only {look.coverage:.0%} of the images lie inside the MRI"
-        if look.lead < settings.tracking_lead * self._first_lead:
+        if look.lead < settings.tracking_lead * self.at_rest.lead:
             return (
                 f"the images hardly fit any more: lead over places beside {look.lead:.3f}, "
-                f"{self._first_lead:.3f} when registered"
+                f"{self.at_rest.lead:.3f} when registered"
             )
         if look.correction.surprise > _LARGEST_SURPRISE:
             return f"the images ask for a jump of {look.correction.moved_mm:.1f} mm"
@@ -183,8 +208,8 @@ class PatientTracker:
         if look is not None:
             score, coverage = look.correction.score, look.coverage
             beside = score - look.lead
-            least = beside + self._settings.tracking_lead * self._first_lead
-        followed = self._belief if self.moved else self._registered
+            least = beside + self._settings.tracking_lead * self.at_rest.lead
+        followed = self._belief if self.moved else self.at_rest.belief
         return Tracked(
             T_world_mri=invert_rigid(followed.T_mri_world),
             covariance=self._belief.covariance,
@@ -209,7 +234,7 @@ class PatientTracker:
             return f"the pose is kept: {doubt}"
         what = "following a patient who moves" if self.moved else "following, patient at rest"
         # Brain shift shows here: what no rigid pose explains any more.
-        less = 1.0 - look.correction.score / max(self._first_score, 1e-9)
+        less = 1.0 - look.correction.score / max(self.at_rest.score, 1e-9)
         return (
             f"{what}: score {look.correction.score:.3f}, {max(less, 0.0):.0%} less of the images "
             "explained than when registered"

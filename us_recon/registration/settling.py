@@ -1,0 +1,64 @@
+"""The pose of a patient at rest, refined as more of him is seen.
+
+A registration is trusted as soon as the frames allow, often with a few. What is scanned after that
+tells more, and while the patient has not moved it tells it of the same pose.
+"""
+
+import numpy as np
+from jaxtyping import Float64
+
+from us_recon.geometry.rigid import invert_rigid
+from us_recon.registration.confidence import covariance
+from us_recon.registration.objective import Objective
+from us_recon.registration.observation import BeamWindow
+from us_recon.registration.solver import Refinement, refine
+from us_recon.registration.tracking_filter import Belief, difference
+
+_STEPS = 2
+"""Of a refinement at a time: the newest frames are followed in between."""
+_LEAST_GAIN = 1e-6
+"""In score: a refinement that gains less has ended."""
+
+
+class Settling:
+    """One refinement on all keyframes, from the registered pose, a few steps at a time."""
+
+    def __init__(
+        self, objective: Objective, window: BeamWindow, T_world_mri: Float64[np.ndarray, "4 4"]
+    ) -> None:
+        """Begin.
+
+        Args:
+            objective: All of the keyframes' patches.
+            window: The keyframes.
+            T_world_mri: The pose as registered.
+        """
+        self.window = window
+        self._objective = objective
+        self._start = invert_rigid(T_world_mri)
+        self._found: Refinement | None = None
+
+    def advance(self) -> bool:
+        """Take some steps; return whether the refinement has ended."""
+        before = self._found
+        T = self._start if before is None else before.T_mri_world
+        self._found = refine(self._objective, T, _STEPS)
+        gain = np.inf if before is None else self._found.score - before.score
+        return self._found.converged or gain < _LEAST_GAIN
+
+    def belief(self, stamp_ns: int) -> Belief:
+        """Return the pose that was found and what is known of it."""
+        assert self._found is not None
+        spread = covariance(self._found.curvature)
+        return Belief(self._found.T_mri_world, spread, self._objective.centre_world_mm, stamp_ns)
+
+    @property
+    def moved_mm(self) -> float:
+        """How far the refined pose has moved the images' centre."""
+        assert self._found is not None
+        moved_mm, _ = difference(
+            invert_rigid(self._found.T_mri_world),
+            invert_rigid(self._start),
+            self._objective.centre_world_mm,
+        )
+        return moved_mm
