@@ -1,9 +1,10 @@
 """A registered pose that is followed while the patient moves.
 
 While the images do not show that the patient has moved, the pose stays as it was registered, or as
-it was refined since on more of his images (see `settling`). Then a filter follows it (see `tracking_filter`), but only by windows that fit: others leave the pose
-where it is, exactly. Where none has fitted for as long as a window lasts, it is not trusted, and
-after a while, or when too much time has passed unseen, the patient is lost.
+it was refined since on more of his images (see `settling`). Then a filter follows it (see
+`tracking_filter`), but only by windows that fit: others leave the pose where it is, exactly. Where
+none has fitted for as long as a window lasts, it is not trusted, and after a while, or when too
+much time has passed unseen, the patient is lost.
 """
 
 from dataclasses import dataclass
