@@ -78,7 +78,7 @@ NEAR = Starts("near", 20, 5.0, 5.0, seed=24, dev_seed=1024)
 FAR = Starts("far", 50, 20.0, 15.0, seed=25, dev_seed=1025)
 FAST_STARTS = 1
 COMPARED_STARTS = 20
-"""Of the far starts, for what is compared with the registration and for the controls."""
+"""Of the far starts, for the baselines and the controls."""
 BOTH, FLIPPED, OTHER_HEAD = "FLAIR and T1", ("FLAIR flipped", "T1 flipped"), "another head"
 PROCESSES = 2
 FRAMES = 30
@@ -97,8 +97,8 @@ Error: mean distance of the 16 landmark pairs; the landmarks' own rigid fit leav
 tissue's backscatter joins LC2, where there is but one MRI. `search, LC2 alone` leaves it out,
 `local` refines the start alone. `accepted` passed the gate, `right` is the share of those within
 2 mm. Controls, of which nothing may be accepted: the MRI flipped on all three axes, and another
-head (the ICBM template's T1, on its own axes), from the first {compared} of the same starts, as all
-that is compared.
+head (the ICBM template's T1, on its own axes), from the first {compared} of the same starts, as the
+baselines.
 
 Baselines, which have no gate: `identity` does nothing; `LC2 with Nelder-Mead` climbs LC2's score
 on the same frames without derivatives ({evaluations} evaluations); `mutual information` is
@@ -207,7 +207,7 @@ def tried(starts: Starts, mri: str, method: str) -> list[Case]:
     use_one_thread()
     one = patient()
     cases: list[Case] = []
-    compared = method != SEARCH or mri in (*FLIPPED, OTHER_HEAD)
+    compared = method not in (SEARCH, SEARCH_LC2) or mri in (*FLIPPED, OTHER_HEAD)
     few = one.starts(starts)[:COMPARED_STARTS] if compared else one.starts(starts)
     for number, T_start in enumerate(few):
         register = partial(REGISTRATION_METHODS[method], one.frames, images(mri), T_start)
