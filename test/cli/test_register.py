@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import open3d as o3d
 import pytest
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 
 from us_recon.cli.main import main as us_recon
-from us_recon.cli.register import NOT_TRUSTED
+from us_recon.cli.register import DEFORMED_FILE, NOT_TRUSTED
 from us_recon.cli.transforms import parse_initial
 from us_recon.errors import InputError
 from us_recon.geometry.rigid import exp_se3, make_rigid, transform_points
@@ -20,7 +20,7 @@ from us_recon.imaging.probe import ProbeGeometry
 from us_recon.imaging.volume import Volume
 from us_recon.io.bag import write_bag
 from us_recon.io.landmarks import write_tag_pairs
-from us_recon.io.nifti import write_nifti
+from us_recon.io.nifti import read_nifti, write_nifti
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.mesh_files import write_mesh
 
@@ -169,3 +169,42 @@ def test_surfaces_that_do_not_fit_are_refused(
     options = [*surfaces, "--surface-max-residual-mm=0.1", "--surface-starts=1"]
     assert register(folder, "mri.nii.gz", "72,-60,8,40,0,80", *options) == 2
     assert "the surfaces do not fit" in capsys.readouterr().err
+
+
+def test_an_mri_that_fits_is_not_deformed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    guess = f"{folder / 'guess.json'}:guess"
+    assert register(folder, "mri.nii.gz", guess, "--deform") == 0
+    assert "not deformed: the images show no deformation" in capsys.readouterr().out
+    assert not (folder / "out" / DEFORMED_FILE).exists()
+    said = json.loads((folder / "out" / "registration.json").read_text())["deformation"]
+    assert said["believed"] is False and said["score"] >= said["rigid_score"]
+
+
+def test_an_mri_of_before_the_brain_shifted_is_deformed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mri = made_up_mri()
+    # Half of the brain has moved by 2 mm: smoothly, from nothing at x = -12 mm.
+    index = np.indices(mri.data.shape).astype(float)
+    moved_mm = 2.0 / (1.0 + np.exp(-(index[0] - 21.5) / 4.0))
+    data = map_coordinates(mri.data, [index[0], index[1] - moved_mm, index[2]], mode="nearest")
+    write_nifti(folder / "before.nii.gz", Volume(data, mri.T_space_index))
+    guess = f"{folder / 'guess.json'}:guess"
+    options = ("--deform", "--control-spacing-mm=8", "--smooth-mm=15")
+    assert register(folder, "before.nii.gz", guess, *options) == 0
+    assert "deformed by up to" in capsys.readouterr().out
+    after = read_nifti(folder / "out" / DEFORMED_FILE)
+    imaged = (slice(14, 30), slice(12, 32), slice(19, 25))
+    # Up to the rigid pose, which takes its part of the shift.
+    result = json.loads((folder / "out" / "registration.json").read_text())
+    T_index_index = (
+        after.T_index_space @ np.linalg.inv(np.array(result["T_world_mri"])) @ T_WORLD_MRI
+        @ mri.T_space_index
+    )  # fmt: skip
+
+    def unlike(volume: Volume) -> float:
+        where = transform_points(T_index_index, index.reshape(3, -1).T).T
+        there = map_coordinates(volume.data, where, order=1, cval=np.nan).reshape(mri.data.shape)
+        return float(np.nanmean(np.abs(there - mri.data)[imaged]))
+
+    assert unlike(after) < 0.6 * unlike(Volume(data, mri.T_space_index))

@@ -22,7 +22,7 @@ from us_recon.imaging.assembler import AssemblerSettings, FrameAssembler
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.io.bag import TopicNames, frames_from_bag
 from us_recon.io.landmarks import read_tag_pairs
-from us_recon.io.volumes import read_volume
+from us_recon.io.volumes import read_volume, write_volume
 from us_recon.occupancy.mesh_files import read_mesh
 from us_recon.pipeline.configuration import load_settings
 from us_recon.pipeline.node_settings import (
@@ -31,6 +31,7 @@ from us_recon.pipeline.node_settings import (
     SourceSettings,
 )
 from us_recon.pipeline.threads import use_one_thread
+from us_recon.registration.deformation import DeformationSettings, Deformed, deform
 from us_recon.registration.landmarks import fit_rigid
 from us_recon.registration.patient_images import patient_images
 from us_recon.registration.registrar import MriRegistration, RegistrationUpdate
@@ -40,6 +41,7 @@ from us_recon.settings import overridden
 
 NODE = "mri_registration"
 RESULT_FILE, PICTURE_FILE = "registration.json", "registration.png"
+DEFORMED_FILE = "mri_deformed.nii.gz"
 NOT_TRUSTED = 1
 
 
@@ -83,6 +85,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--mri-surface", type=Path, help="the same bone segmented in the MRI or CT (.stl, .ply)"
     )
     parser.add_argument(
+        "--deform",
+        action="store_true",
+        help="also deform the registered MRI smoothly to what was imaged (brain shift); where "
+        f"images that took no part agree, the folder gets {DEFORMED_FILE}, on the MRI's own voxels",
+    )
+    parser.add_argument(
         "--out", type=Path, required=True, help=f"folder that gets {RESULT_FILE}, {PICTURE_FILE}"
     )
     parser.add_argument(
@@ -90,6 +98,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     add_settings(parser, RegistrationSettings, "registration")
     add_settings(parser, SurfaceSettings, "surfaces")
+    add_settings(parser, DeformationSettings, "deformation")
     add_settings(parser, AssemblerSettings, "how images find their poses")
     add_settings(parser, TopicNames, "topics")
     parser.set_defaults(run=run)
@@ -145,8 +154,23 @@ def run(parsed: argparse.Namespace) -> int:
             f"{assembler.frames_assembled} frames; expected {settings.min_frames} or more"
             + "".join(f"; dropped {count} ({reason})" for reason, count in assembler.drops.items())
         )
-    _write(parsed.out, registration, update, assembler, initial)
+    deformed = None
+    if parsed.deform and update.trusted:
+        deformed = deform(
+            registration.window.frames,
+            registration.channels,
+            update.T_world_mri,
+            settings,
+            settings_from(parsed, DeformationSettings),
+        )
+    _write(parsed.out, registration, update, assembler, initial, deformed)
+    if parsed.deform:
+        (parsed.out / DEFORMED_FILE).unlink(missing_ok=True)  # one of an earlier run would mislead
+    if deformed is not None and deformed.believed:
+        write_volume(parsed.out / DEFORMED_FILE, deformed.deformation.applied(images.first))
     _report(console, update, assembler, parsed.out)
+    if parsed.deform:
+        _report_deformation(console, deformed, parsed.out)
     return 0 if update.trusted else NOT_TRUSTED
 
 
@@ -167,11 +191,21 @@ def _write(
     update: RegistrationUpdate,
     assembler: FrameAssembler,
     initial: Matrix4,
+    deformed: Deformed | None,
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
     values: dict[str, Any] = {"unit": "mm; p_world = T_world_mri @ p_mri, row-major 4x4"}
     values |= {name: _plain(value) for name, value in asdict(update).items()}
     values |= {"images": assembler.images_received, "dropped": dict(assembler.drops)}
+    if deformed is not None:
+        values["deformation"] = {
+            name: _plain(value) for name, value in asdict(deformed.deformation).items()
+        } | {
+            "rigid_score": deformed.rigid_score,
+            "score": deformed.score,
+            "gain_elsewhere": deformed.gain_elsewhere,
+            "believed": deformed.believed,
+        }
     with atomic_path(out / RESULT_FILE) as partial:
         partial.write_text(json.dumps(values, indent=1) + "\n")
     frame = registration.window.frames[len(registration.window.frames) // 2]
@@ -217,3 +251,16 @@ def _report(
     verdict = "trusted" if update.trusted else "not trusted"
     console.print(f"{verdict}: {update.message}", markup=False, soft_wrap=True)
     console.print(f"{out / RESULT_FILE}, {out / PICTURE_FILE}", markup=False, soft_wrap=True)
+
+
+def _report_deformation(console: Console, deformed: Deformed | None, out: Path) -> None:
+    if deformed is None:
+        console.print("not deformed: the registration is not trusted")
+        return
+    largest_mm = float(np.linalg.norm(deformed.deformation.displacement_mm, axis=1).max(initial=0))
+    gain = f"{deformed.gain_elsewhere:+.3f} in score for images that took no part"
+    if deformed.believed:
+        console.print(f"deformed by up to {largest_mm:.1f} mm, {gain}: {out / DEFORMED_FILE}",
+                      markup=False, soft_wrap=True)  # fmt: skip
+    else:
+        console.print(f"not deformed: the images show no deformation, {gain}", markup=False)
