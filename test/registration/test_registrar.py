@@ -300,7 +300,7 @@ def test_the_pose_of_a_patient_at_rest_gets_better_as_more_is_seen(
     T_initial: np.ndarray,
     T_world_mri: np.ndarray,
 ) -> None:
-    frames, eager = frames_of(volume, noise=60.0), replace(settings, retry_keyframes=2)
+    frames, eager = frames_of(volume, noise=40.0), replace(settings, retry_keyframes=2)
     first = rested(MriRegistration(volume, eager), frames[:3], T_initial)
     registration = MriRegistration(volume, eager)
     # Seen a second time: the refinement takes place between the frames, a few steps at a time.
@@ -319,7 +319,7 @@ def test_a_run_that_ends_refines_the_pose_at_rest_on_all_frames(
     T_world_mri: np.ndarray,
 ) -> None:
     registration = MriRegistration(volume, settings)
-    frames = frames_of(volume, noise=60.0)
+    frames = frames_of(volume, noise=40.0)
     before = rested(registration, frames, T_initial)
     update = registration.finish()
     assert update is not None and update.trusted and update.frames == len(frames)

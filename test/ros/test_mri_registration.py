@@ -158,7 +158,7 @@ def test_a_patient_who_moves_is_followed_at_the_rate_that_is_asked_for(
     graph: Any, scene: tuple[Path, list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mri, events = scene
-    node = start(graph, mri, follow_rate_hz=5.0)
+    node = start(graph, mri, follow_rate_hz=5.0, motion_mm=1.0)  # as fast as he moves
     stamps_ns: list[int] = []
     step = node.registration.step
 

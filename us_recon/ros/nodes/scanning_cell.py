@@ -21,6 +21,7 @@ from us_recon.simulation.options import cell_from_options
 from us_recon.simulation.truth import write_truth
 
 _POLL_S = 0.05
+_SETTLE_S = 0.5
 _AHEAD = 40  # events, some ten images at 30 Hz with poses at 100 Hz
 
 
@@ -76,9 +77,12 @@ class ScanningCellNode(Node):
         self.get_logger().info(f"the sweep has ended: {self.cell.image_count} images")
 
     def _await_readers(self) -> None:
-        while self._publisher.readers < self.settings.wait_for_subscribers:
+        wanted = self.settings.wait_for_subscribers
+        while self._publisher.readers < wanted:
             if self._stopping.wait(_POLL_S):
                 return
+        if wanted > 0:  # their subscriptions are not found all at once, geometry's maybe last
+            self._stopping.wait(_SETTLE_S)
 
     def _sweep(self) -> None:
         self.get_logger().info(
