@@ -3,7 +3,8 @@
 from collections import deque
 
 from us_recon.imaging.frame import TrackedFrame
-from us_recon.registration.observation import BeamWindow, Sampled, observe, sample_on_grid
+from us_recon.registration.observation import BeamWindow
+from us_recon.registration.sampled_frames import SampledFrames
 from us_recon.registration.settings import RegistrationSettings
 
 _CLOSEST = 0.4
@@ -18,13 +19,12 @@ class RecentFrames:
 
     def __init__(self, settings: RegistrationSettings) -> None:
         """Start empty."""
-        self._settings = settings
         span_ns = 1e9 * settings.tracking_span_s
         self._span_ns = round(span_ns)
         self._closest_ns = round(_CLOSEST * span_ns / settings.tracking_frames)
         self.frames: deque[TrackedFrame] = deque(maxlen=settings.tracking_frames)
         """The frames, oldest first."""
-        self._sampled: dict[TrackedFrame, Sampled] = {}
+        self._sampled = SampledFrames(settings)
 
     def add(self, frame: TrackedFrame) -> None:
         """Take a frame; one of another probe, or from before the newest one, starts anew."""
@@ -44,8 +44,4 @@ class RecentFrames:
 
     def observe(self) -> BeamWindow:
         """Return what the frames show; there must be one."""
-        self._sampled = {
-            frame: self._sampled.get(frame) or sample_on_grid(frame, self._settings)
-            for frame in self.frames
-        }
-        return observe(self.frames, self._settings, list(self._sampled.values()))
+        return self._sampled.observe(self.frames)

@@ -15,9 +15,10 @@ from us_recon.registration.expected import expected_image
 from us_recon.registration.gate import Evidence, doubts, missing_before, score_threshold
 from us_recon.registration.keyframes import KeyframeWindow
 from us_recon.registration.objective import make_objective
-from us_recon.registration.observation import BeamWindow, observe
+from us_recon.registration.observation import BeamWindow
 from us_recon.registration.patient_images import PatientImages
 from us_recon.registration.recent import RecentFrames
+from us_recon.registration.sampled_frames import SampledFrames
 from us_recon.registration.search import GlobalSearch, make_levels, mirrored
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.registration.settling import Settling
@@ -80,12 +81,15 @@ class RegistrationUpdate:
 
 @dataclass(frozen=True, eq=False)
 class _Attempt:
-    """A search under way: its frames, and the search with their images as they are and mirrored."""
+    """A search under way: its frames, and the search with their images as they are and mirrored.
+
+    Where no pose but the first guess is tried there is nothing to weigh, and none is mirrored.
+    """
 
     window: BeamWindow
     stamp_ns: int
     search: GlobalSearch
-    chance: GlobalSearch
+    chance: GlobalSearch | None
 
 
 class MriRegistration:
@@ -118,6 +122,8 @@ class MriRegistration:
             self.settings.keyframe_distance_mm,
             self.settings.keyframe_life,
         )
+        self._sampled = SampledFrames(self.settings)
+        self._coarsely_sampled = SampledFrames(self.settings.coarse())
         self.T_world_mri: Float64[np.ndarray, "4 4"] | None = None
         """The pose trusted last, else the initial guess; None where neither is known."""
         self._initial: Float64[np.ndarray, "4 4"] | None = None
@@ -150,6 +156,10 @@ class MriRegistration:
         self._recent.add(frame)
         self._seen_new = True
         new = self.window.add(frame)
+        if new:  # now, and not all at once when an attempt begins
+            self._sampled.keep(self.window.frames)
+            if self._tracker is None:
+                self._coarsely_sampled.keep(self.window.frames)
         self._new_keyframes += new
         return new
 
@@ -179,7 +189,7 @@ class MriRegistration:
         due = self._update is None or self._new_keyframes >= self.settings.retry_keyframes
         if self._attempt is None and due and len(self.window.frames) >= self.settings.min_frames:
             self._new_keyframes, self._seen_new = 0, False
-            window, stamp_ns = observe(self.window.frames, self.settings), self._newest_ns()
+            window, stamp_ns = self._sampled.observe(self.window.frames), self._newest_ns()
             missing = missing_before(window, self.settings)
             if missing:
                 self._update = self._blank(window, stamp_ns, "; ".join(missing))
@@ -220,18 +230,16 @@ class MriRegistration:
     def _begun(
         self, T_world_mri: Float64[np.ndarray, "4 4"], window: BeamWindow, stamp_ns: int
     ) -> _Attempt:
-        coarse = observe(self.window.frames, self.settings.coarse())
+        coarse = self._coarsely_sampled.observe(self.window.frames)
         T_mri_world, settings = invert_rigid(T_world_mri), self.settings
         channels = (self.channels, self._coarse_channels)
         levels = make_levels(window, coarse, *channels, settings)
-        chance = make_levels(mirrored(window), mirrored(coarse), *channels, settings)
-        chance_count = min(settings.mirrored_count, settings.start_count)
-        return _Attempt(
-            window,
-            stamp_ns,
-            GlobalSearch(levels, T_mri_world, settings),
-            GlobalSearch(chance, T_mri_world, settings, first_only=chance_count),
-        )
+        search, chance = GlobalSearch(levels, T_mri_world, settings), None
+        if settings.start_count > 0:
+            levels = make_levels(mirrored(window), mirrored(coarse), *channels, settings)
+            count = min(settings.mirrored_count, settings.start_count)
+            chance = GlobalSearch(levels, T_mri_world, settings, first_only=count)
+        return _Attempt(window, stamp_ns, search, chance)
 
     def _advanced(self, attempt: _Attempt) -> bool:
         """Do a step's work on a search; return whether it is done."""
@@ -240,12 +248,13 @@ class MriRegistration:
             attempt.search.advance(poses)
             if poses is not None:
                 return False
-        return attempt.chance.advance(poses)
+        return attempt.chance is None or attempt.chance.advance(poses)
 
     def _concluded(
         self, attempt: _Attempt, T_before: Float64[np.ndarray, "4 4"]
     ) -> RegistrationUpdate:
-        self._mirrored, self._gap = attempt.chance.best, attempt.search.gap
+        self._mirrored = attempt.chance.best if attempt.chance is not None else None
+        self._gap = attempt.search.gap
         T_found = invert_rigid(attempt.search.best.T_mri_world)
         return self._judged(T_found, T_before, attempt.window, attempt.stamp_ns)
 
@@ -281,7 +290,7 @@ class MriRegistration:
     def _settling_on_all(self, T_world_mri: Float64[np.ndarray, "4 4"]) -> Settling:
         """Begin to refine a pose on all keyframes."""
         self._new_keyframes = 0
-        window = observe(self.window.frames, self.settings)
+        window = self._sampled.observe(self.window.frames)
         return Settling(make_objective(window, self.channels, self.settings), window, T_world_mri)
 
     def _settled(self, tracker: PatientTracker, settling: Settling) -> bool:
