@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from us_recon.acoustics import field_kernels as kernels
+from us_recon.acoustics.constants import constant, on_device
 from us_recon.acoustics.propagation import is_compiled_for
 from us_recon.acoustics.volume import AcousticVolume
 from us_recon.compiled import in_threads
@@ -45,20 +46,37 @@ def pack(volume: AcousticVolume) -> Float[Tensor, "i j k 8"]:
     kept: Tensor | None = volume.__dict__.get("_packed")
     if kept is not None:
         return kept
+    given = (volume.impedance_mrayl, volume.attenuation_db_cm_mhz, volume.scatter, volume.inside)
+    if any(field.requires_grad for field in given):
+        return _packed(volume)
+    with torch.inference_mode(mode=False), torch.no_grad():  # what is kept may meet gradients later
+        kept = volume.__dict__["_packed"] = _packed(volume)
+    return kept
+
+
+def _packed(volume: AcousticVolume) -> Float[Tensor, "i j k 8"]:
     inside = volume.inside
     fading = [volume.attenuation_db_cm_mhz, volume.scatter, torch.ones_like(inside)]
     fading += list(gradient_per_mm(volume).unbind(-1))
     fields = [volume.impedance_mrayl, *(field * inside for field in fading)]
-    packed = torch.stack([*fields, torch.zeros_like(inside)], dim=-1)
-    if not packed.requires_grad:
-        volume.__dict__["_packed"] = packed
-    return packed
+    return torch.stack([*fields, torch.zeros_like(inside)], dim=-1)
 
 
 def gradient_per_mm(volume: AcousticVolume) -> Float[Tensor, "i j k 3"]:
     """Return the gradient of the impedance in MRayl/mm, by central differences. Gradients flow."""
     by_index = torch.stack(torch.gradient(volume.impedance_mrayl), dim=-1)
-    return by_index @ torch.as_tensor(volume.T_index_space[:3, :3].copy()).to(by_index)
+    return by_index @ index_of_space(volume)[:3, :3]
+
+
+def index_of_space(volume: AcousticVolume) -> Float[Tensor, "4 4"]:
+    """Return the affine from millimetres to voxels, of the volume's type and device; kept."""
+    kept: Tensor | None = volume.__dict__.get("_index_of_space")
+    if kept is None:
+        like = volume.impedance_mrayl
+        kept = volume.__dict__["_index_of_space"] = on_device(
+            volume.T_index_space, like.dtype, like.device
+        )
+    return kept
 
 
 def look_up(
@@ -96,7 +114,7 @@ def look_up_torch(
     packed: Float[Tensor, "i j k 8"], index: Float[Tensor, "*samples 3"]
 ) -> Float[Tensor, "7 ..."]:
     """Interpolate at voxel indices in plain PyTorch, on any device: the compiled pass's twin."""
-    high = torch.tensor(packed.shape[:3], device=index.device) - 1
+    high = constant(tuple(packed.shape[:3]), torch.long, index.device) - 1
     held = torch.minimum(index.clamp(min=0.0), high.to(index.dtype))
     # Both cells that meet at a voxel's centre, so that the slopes of both sides count alike there.
     lower, upper = held.detach().floor().long(), held.detach().ceil().long() - 1
@@ -109,8 +127,8 @@ def look_up_torch(
 
 def _in_cell(packed: Tensor, index: Tensor, cell: Tensor) -> Tensor:
     share = index - cell
-    strides = [packed.shape[1] * packed.shape[2], packed.shape[2], 1]
-    steps = torch.tensor(strides, device=index.device)
+    strides = (packed.shape[1] * packed.shape[2], packed.shape[2], 1)
+    steps = constant(strides, torch.long, index.device)
     flat, first = packed.reshape(-1, packed.shape[-1]), (cell * steps).sum(dim=-1)
     values = torch.zeros_like(index[..., :1])
     for offset in corner_offsets(index.device):

@@ -9,11 +9,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from us_recon.acoustics.constants import probe_tensors
 from us_recon.acoustics.device_bounds import within_bounds
 from us_recon.acoustics.echoes import echoes
 from us_recon.acoustics.fields import BeamFields, look_up, pack
 from us_recon.acoustics.fit_settings import DeviceFitSettings
 from us_recon.acoustics.measured_levels import Cells, mean_level_db
+from us_recon.acoustics.optics import make_optics
 from us_recon.acoustics.renderer import displayed, received
 from us_recon.acoustics.settings import DeviceParameters, RenderSettings, device_parameters
 from us_recon.acoustics.volume import AcousticVolume
@@ -52,11 +54,11 @@ def look_at(
     )
     T_index = torch.from_numpy(volume.T_index_space.copy()) @ poses
     with torch.no_grad():
-        found = look_up(
-            packed, torch.as_tensor(probe.beam_points_mm).to(packed), T_index.to(packed)
-        )
+        plane_mm = probe_tensors(probe, packed.dtype, packed.device).plane_mm
+        found = look_up(packed, plane_mm, T_index.to(packed))
     doubled = BeamFields(**{name: value.double().cpu() for name, value in vars(found).items()})
-    directions = torch.as_tensor(probe.beam_directions) @ poses[:, :3, :2].mT
+    beams = probe_tensors(probe, poses.dtype, poses.device).directions
+    directions = beams @ poses[:, :3, :2].mT
     return Scene(doubled, poses, directions, probe)
 
 
@@ -66,7 +68,8 @@ def level_db(
     """Return the expected level below white in dB, without clipping and without speckle."""
     plain = replace(settings, speckle=False)
     edges, scatter, _ = echoes(scene.fields, scene.directions, scene.probe, plain, device)
-    power = received(edges, scatter, scene.poses, scene.probe, plain, device)
+    optics = make_optics(device, scene.probe, plain)
+    power = received(edges, scatter, scene.poses, scene.probe, plain, device, optics)
     # Shifted to the middle of a range so wide that nothing is clipped.
     wide = replace(
         device,

@@ -5,26 +5,20 @@ along every beam, reflection and transmission at each step, then the device. Eve
 beam space; scan conversion is for display alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from us_recon.acoustics.constants import constant, probe_tensors
 from us_recon.acoustics.echoes import DB_PER_NEPER, trace
-from us_recon.acoustics.fields import pack
-from us_recon.acoustics.point_spread import (
-    FWHM,
-    beam_pitch_mm,
-    beam_sigma,
-    beam_weights,
-    blur_across,
-    blur_along,
-    pulse_weights,
-    speckle_variance,
-)
+from us_recon.acoustics.fields import index_of_space, pack
+from us_recon.acoustics.optics import Optics, make_optics
+from us_recon.acoustics.point_spread import blur_across, blur_along
 from us_recon.acoustics.repeats import with_repeats
 from us_recon.acoustics.settings import (
     DeviceParameters,
@@ -85,24 +79,37 @@ def render(
     packed = pack(acoustic_volume)
     poses = _checked(T_volume_transducer, packed)
     if device is None:
-        device = device_parameters(settings, probe.centre_frequency_mhz, poses.dtype, poses.device)
-    plane_mm = image_plane(probe, poses.dtype, poses.device)
-    T_index_volume = torch.as_tensor(acoustic_volume.T_index_space).to(poses)
-    directions = torch.as_tensor(probe.beam_directions).to(poses) @ poses[:, :3, :2].mT
+        device, optics = _as_set(settings, probe, poses.dtype, poses.device)
+    else:
+        optics = make_optics(device, probe, settings)
+    beams = probe_tensors(probe, poses.dtype, poses.device)
+    directions = beams.directions @ poses[:, :3, :2].mT
+    T_index_transducer = index_of_space(acoustic_volume) @ poses
     edges, scatter, transmission, inside = trace(
-        packed, plane_mm, T_index_volume @ poses, directions, probe, settings, device
+        packed, beams.plane_mm, T_index_transducer, directions, probe, settings, device
     )
-    power = received(edges, scatter, poses, probe, settings, device)
+    power = received(edges, scatter, poses, probe, settings, device, optics)
     brightness = displayed(power, probe, device)
     return Rendering(brightness, inside, edges, scatter, transmission)
 
 
 @lru_cache(maxsize=8)
-def image_plane(
-    probe: ProbeGeometry, dtype: torch.dtype, device: torch.device
-) -> Float[Tensor, "beams samples 2"]:
-    """Return where the samples of all beams lie (x, y) in the transducer frame, mm."""
-    return torch.as_tensor(probe.beam_points_mm).to(device=device, dtype=dtype)
+def _as_set(
+    settings: RenderSettings, probe: ProbeGeometry, dtype: torch.dtype, where: torch.device
+) -> tuple[DeviceParameters, Optics]:
+    """Return a device as the settings have it, and its optics, made once."""
+    with torch.inference_mode(mode=False), torch.no_grad():
+        device = device_parameters(settings, probe.centre_frequency_mhz, dtype)
+        optics = make_optics(device, probe, settings)
+        return moved(device, where), moved(optics, where)
+
+
+Tensors = TypeVar("Tensors", DeviceParameters, Optics)
+
+
+def moved(tensors: Tensors, where: torch.device) -> Tensors:
+    """Return the same on another device."""
+    return replace(tensors, **{name: value.to(where) for name, value in vars(tensors).items()})
 
 
 def received(
@@ -112,6 +119,7 @@ def received(
     probe: ProbeGeometry,
     settings: RenderSettings,
     device: DeviceParameters,
+    optics: Optics,
 ) -> Float[Tensor, "poses beams samples"]:
     """Return the power that the array receives, the square of the envelope.
 
@@ -119,24 +127,15 @@ def received(
     """
     if settings.face_reflection > 0.0 or device.face_reflection.requires_grad:
         edges = with_repeats(edges, device.face_reflection)
-    depths = torch.as_tensor(probe.sample_depths_mm).to(edges)
-    along = pulse_weights(device.pulse_mm, probe.sample_step_mm, probe.sample_count // 2)
-    across = beam_weights(device, probe, depths)
-    # Of peak 1: a sharp interface of reflection R is received with amplitude R.
-    sharp = along / along.max()
-    floor = torch.exp(2.0 * device.noise_db / DB_PER_NEPER)
-    mirrors = blur_across(blur_along(edges, sharp), across)
+    along, across, floor = optics.along, optics.across, optics.floor
+    mirrors = blur_across(blur_along(edges, optics.sharp), across)
     if not settings.speckle:
         return power_of(mirrors, blur_across(blur_along(scatter, along), across), floor)
     T_lattice_transducer = lattice_pose(T_volume_transducer, settings.grain_mm)
-    plane_mm = image_plane(probe, edges.dtype, edges.device)
+    plane_mm = probe_tensors(probe, edges.dtype, edges.device).plane_mm
     field = scatterers(plane_mm, T_lattice_transducer, settings.seed)
     real, imaginary = (blur_across(blur_along(scatter * part, along), across) for part in field)
-    lateral_mm = beam_sigma(device, probe, depths) * beam_pitch_mm(probe, depths)
-    level = (
-        speckle_variance(device.pulse_mm / FWHM, settings.grain_mm)
-        * speckle_variance(lateral_mm, settings.grain_mm)
-    ).rsqrt()
+    level = optics.speckle_level
     return power_of(torch.addcmul(mirrors, level, real), level * imaginary, floor)
 
 
@@ -156,7 +155,7 @@ def lattice_pose(
     where the gradient jumps.
     """
     shift = torch.zeros_like(T_volume_transducer[0])
-    shift[:3, 3] = torch.tensor([0.37, 0.61, 0.43]).to(shift)
+    shift[:3, 3] = constant((0.37, 0.61, 0.43), shift.dtype, shift.device)
     return T_volume_transducer / grain_mm + shift
 
 
@@ -164,7 +163,7 @@ def displayed(
     power: Float[Tensor, "poses beams samples"], probe: ProbeGeometry, device: DeviceParameters
 ) -> Float[Tensor, "poses beams samples"]:
     """Return brightness after gain, time gain and log compression."""
-    depths_cm = torch.as_tensor(0.1 * probe.sample_depths_mm).to(power)
+    depths_cm = 0.1 * probe_tensors(probe, power.dtype, power.device).depths_mm
     sliders = F.interpolate(
         device.tgc_sliders_db[None, None], probe.sample_count, mode="linear", align_corners=True
     )[0, 0]

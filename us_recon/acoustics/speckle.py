@@ -13,6 +13,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from us_recon.acoustics.constants import constant, on_device
 from us_recon.acoustics.field_kernels import add_outer, at
 from us_recon.acoustics.fields import affine_slope, corner_offsets, points_of
 from us_recon.acoustics.propagation import is_compiled_for
@@ -35,7 +36,7 @@ def scatterers(
             to them, once.
         seed: Which field.
     """
-    table = torch.from_numpy(_table(seed)).to(plane_mm)
+    table = _table_on(seed, plane_mm.dtype, plane_mm.device)
     if not is_compiled_for(plane_mm):
         return scatterers_torch(table, points_of(plane_mm, T_lattice_transducer))
     affine = T_lattice_transducer[:, :3].contiguous()
@@ -49,7 +50,7 @@ def scatterers_torch(
     """Return the same in plain PyTorch, on any device: the twin of the compiled pass."""
     lower = lattice.detach().floor()
     share, corner = lattice - lower, lower.long()
-    steps = torch.tensor([PERIOD * PERIOD, PERIOD, 1], device=lattice.device)
+    steps = constant((PERIOD * PERIOD, PERIOD, 1), torch.long, lattice.device)
     flat, total = table.reshape(-1, 2), torch.zeros_like(lattice[..., :2])
     for offset in corner_offsets(lattice.device):
         weight = torch.where(offset > 0, share, 1.0 - share).prod(dim=-1)
@@ -64,6 +65,11 @@ def _table(seed: int) -> NDArray[np.float32]:
     return rng.standard_normal((PERIOD, PERIOD, PERIOD, 2), dtype=np.float32) * np.float32(
         np.sqrt(0.5)
     )
+
+
+@lru_cache(maxsize=4)
+def _table_on(seed: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "p p p 2"]:
+    return on_device(_table(seed), dtype, device)
 
 
 class _Scatterers(torch.autograd.Function):
