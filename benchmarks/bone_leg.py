@@ -10,7 +10,12 @@ import cv2
 import numpy as np
 
 from benchmarks.arguments import parse_run
-from benchmarks.mapping_methods import MappingMethod, labels_only, with_detector
+from benchmarks.mapping_methods import (
+    MappingMethod,
+    labels_only,
+    looked_at_again,
+    with_detector,
+)
 from benchmarks.measure import measured
 from benchmarks.naive_occupancy import naive_occupancy
 from benchmarks.tables import data_dir, write_table
@@ -63,7 +68,10 @@ below the fibula's lower end and beside it.
 - `field`: the occupancy field, four steps a frame.
 - `CT labels, every k-th`: masks of the fibula's visible face and the 3 mm behind it, cut from the
   CT surface at the tracked pose of every k-th frame: what no annotator would draw as exactly.
-  Alone (as `benchmarks.mapping_methods` does it), or `+ detector` on all other frames.
+  Alone (as `benchmarks.mapping_methods` does it), or `+ detector` on all other frames; `+ adaptive`:
+  a detector whose network learns from these labels as they come; `twice`: the recording mapped once
+  more after that, as `us-recon replay --look-again` does it. Steps and rates of learning were chosen
+  on the first third and on virtual patients of development seeds.
 - `naive`: the neural field of `benchmarks.naive_occupancy`, fitted to these masks.
 """
 
@@ -160,6 +168,18 @@ def methods(truth: Mesh) -> list[Method]:
         found += [
             Method("tsdf", labels, labels_only(MapMethod.TSDF), every),
             Method("tsdf", f"{labels} + detector", with_detector(MapMethod.TSDF), every),
+            Method(
+                "tsdf",
+                f"{labels} + adaptive",
+                with_detector(MapMethod.TSDF, detector="adaptive"),
+                every,
+            ),
+            Method(
+                "tsdf",
+                f"{labels} + adaptive, twice",
+                looked_at_again(MapMethod.TSDF, detector="adaptive"),
+                every,
+            ),
             Method("log_odds", labels, labels_only(MapMethod.LOG_ODDS), every),
             Method("log_odds", f"{labels} + detector", with_detector(MapMethod.LOG_ODDS), every),
             Method("field", f"{labels} + detector", with_detector(MapMethod.FIELD), every),

@@ -16,6 +16,8 @@ SPARSE_HALF_THICKNESS_MM = 5.0
 """How far at most a labelled slice speaks to either side. Of 3, 5, 8 and 12 mm it is the best on a
 development patient with every 5th frame labelled, and as good as 8 mm with every 20th."""
 
+LOOK_AGAIN_STEPS = 400
+
 MappingMethod = Callable[[Sequence[TrackedFrame]], Mesh]
 
 
@@ -45,6 +47,21 @@ def with_detector(method: MapMethod, **settings: Any) -> MappingMethod:
     return run
 
 
+def looked_at_again(method: MapMethod, **settings: Any) -> MappingMethod:
+    """Return the same after `OccupancyMapper.look_again`, with all labels learnt before."""
+
+    def run(frames: Sequence[TrackedFrame]) -> Mesh:
+        mapper = OccupancyMapper(MapperSettings(method=method, surfaces="auto", **settings))
+        for again in (False, True):
+            if again:
+                mapper.look_again(LOOK_AGAIN_STEPS)
+            for frame in frames:
+                mapper.integrate(frame)
+        return mapper.snapshot().mesh
+
+    return run
+
+
 def mapped(frames: Sequence[TrackedFrame], settings: MapperSettings) -> Mesh:
     """Return the surface after all frames, as the mapper gives it."""
     mapper = OccupancyMapper(settings)
@@ -64,6 +81,8 @@ MAPPING_METHODS: dict[str, MappingMethod] = {
 LEARNED_METHODS: dict[str, MappingMethod] = {
     "log-odds voxels + learned detector": with_detector(MapMethod.LOG_ODDS, detector="both"),
     "TSDF + learned detector": with_detector(MapMethod.TSDF, detector="both"),
+    "TSDF + adaptive detector": with_detector(MapMethod.TSDF, detector="adaptive"),
+    "TSDF + adaptive detector, twice": looked_at_again(MapMethod.TSDF, detector="adaptive"),
     "field + learned detector": with_detector(MapMethod.FIELD, detector="both"),
 }
 

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import track
 
 from us_recon.cli.options import add_settings, given_settings, settings_from
+from us_recon.errors import ConfigError
 from us_recon.imaging.assembler import AssemblerSettings, FrameAssembler
 from us_recon.io.bag import TopicNames, frames_from_bag
 from us_recon.occupancy.mapper import MapperSettings, OccupancyMapper
@@ -30,10 +31,29 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--config", type=Path, help="parameter file of the nodes (see `us-recon parameters`)"
     )
+    parser.add_argument(
+        "--look-again",
+        type=int,
+        metavar="STEPS",
+        help="map the bag twice: before the second time the adaptive detector learns all labels "
+        "together, for this many steps (400 is usual)",
+    )
     add_settings(parser, MapperSettings, "mapper")
     add_settings(parser, AssemblerSettings, "how images find their poses")
     add_settings(parser, TopicNames, "topics")
     parser.set_defaults(run=run)
+
+
+def _check(look_again: int | None, settings: MapperSettings) -> None:
+    if look_again is None:
+        return
+    if look_again < 1:
+        raise ConfigError(f"--look-again is {look_again}; expected 1 step or more, 400 is usual")
+    if settings.detector != "adaptive":
+        raise ConfigError(
+            f"--look-again with detector {settings.detector!r}, which learns nothing; "
+            "add --detector adaptive"
+        )
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -49,13 +69,16 @@ def run(parsed: argparse.Namespace) -> int:
         ConsumerSettings,
     )
     mapper = OccupancyMapper(overridden(mapper_settings, given_settings(parsed, MapperSettings)))
-    assembler = FrameAssembler(
-        overridden(assembler_settings, given_settings(parsed, AssemblerSettings))
-    )
+    _check(parsed.look_again, mapper.settings)
+    assembler_settings = overridden(assembler_settings, given_settings(parsed, AssemblerSettings))
     topics = settings_from(parsed, TopicNames)
-    frames = frames_from_bag(parsed.bag, topics=topics, assembler=assembler)
-    for frame in track(frames, description="mapping", console=console):
-        mapper.integrate(frame)
+    for again in (False, True) if parsed.look_again else (False,):
+        if again:
+            mapper.look_again(parsed.look_again)
+        assembler = FrameAssembler(assembler_settings)
+        frames = frames_from_bag(parsed.bag, topics=topics, assembler=assembler)
+        for frame in track(frames, description="mapping", console=console):
+            mapper.integrate(frame)
     drops = {str(reason): count for reason, count in sorted(assembler.drops.items())}
     snapshot = save_map_outputs(mapper, parsed.out, drops)
     console.print(

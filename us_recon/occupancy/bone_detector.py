@@ -1,10 +1,11 @@
 """Bone without labels: what looks like bone along the beams, smooth across them.
 
 What looks like bone is a bright ridge with a shadow below it (`bone_evidence`), what a network
-trained in simulation takes for it (`learned_evidence`), or both.
+trained in simulation takes for it (`learned_evidence`), or both; or the rule alone until labels
+have taught the network what bone looks like in this recording, and from then on both.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from jaxtyping import Float32, Int64, UInt8
 
 from us_recon.imaging.probe import ProbeGeometry
 from us_recon.occupancy.bone_evidence import CAP, BoneEvidenceSettings, bone_evidence
+from us_recon.occupancy.bone_network import Weights, trained
 from us_recon.occupancy.brightness import (
     Beams,
     Calibration,
@@ -25,7 +27,7 @@ from us_recon.occupancy.ridge_path import best_path
 from us_recon.occupancy.surface import BeamSurface, SurfaceSource
 from us_recon.settings import setting
 
-DETECTORS = ("ridge", "learned", "both")
+DETECTORS = ("ridge", "learned", "both", "adaptive")
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class BoneDetectorSettings:
 
     kind: str = setting(
         "ridge",
-        "What looks for bone: ridge and shadow by rule, a network trained in simulation, or both",
+        "What looks for bone: ridge and shadow by rule, a network trained in simulation, or both; "
+        "adaptive: the rule until labels have taught the network, then both",
         choices=DETECTORS,
     )
     beams: int = setting(128, "Beams looked at per image", minimum=8, maximum=1024)
@@ -59,6 +62,7 @@ def detect_bone(
     geometry: ProbeGeometry,
     settings: BoneDetectorSettings,
     calibration: Calibration | None = None,
+    learnt: Weights | None = None,
 ) -> tuple[BeamSurface, Calibration]:
     """Find the bone surface in one image.
 
@@ -70,6 +74,7 @@ def detect_bone(
         geometry: Geometry of the image.
         settings: How finely and strictly to look.
         calibration: Result of the frame before, None for the first of a recording.
+        learnt: What labels have made of the network's weights; None as long as there were too few.
 
     Returns:
         The surface, and the calibration with this frame in it.
@@ -87,8 +92,9 @@ def detect_bone(
     if settings.kind != "learned":
         ridge = cv2.GaussianBlur(brightness, (0, 0), sigmaX=1.0, sigmaY=1.0)
         evidence += bone_evidence(brightness, ridge, calibration, coarse, settings.evidence)
-    if settings.kind != "ridge":
-        learned = learned_evidence(beams, calibration, coarse)
+    weights = learnt if settings.kind in ("ridge", "adaptive") else learnt or trained()
+    if settings.kind != "ridge" and weights is not None:
+        learned = learned_evidence(beams, calibration, coarse, weights)
         evidence = learned.log_odds + np.maximum(evidence, -CAP)
     never = -CAP - settings.evidence.threshold
     evidence[:, coarse.sample_depths_mm < settings.evidence.min_depth_mm] = never
@@ -114,6 +120,8 @@ class BoneDetector:
 
     def __init__(self, settings: BoneDetectorSettings | None = None) -> None:
         self.settings = settings or BoneDetectorSettings()
+        self.learnt: Weights | None = None
+        """Weights to use in place of the trained ones; None for those."""
         self.reset()
 
     def __call__(
@@ -122,9 +130,25 @@ class BoneDetector:
         """Return the bone surface in the next image of the recording."""
         if geometry != self.geometry:
             self.reset()
-        surface, calibration = detect_bone(image, geometry, self.settings, self.calibration)
+        surface, calibration = detect_bone(
+            image, geometry, self.settings, self.calibration, self.learnt
+        )
         self.resume(geometry, calibration)
         return surface
+
+    def compared(
+        self,
+        image: UInt8[np.ndarray, "rows columns"],
+        geometry: ProbeGeometry,
+        weights: Weights,
+    ) -> tuple[BeamSurface, BeamSurface]:
+        """Return what the rule alone and what both find in the next image of the recording."""
+        before = self.calibration if geometry == self.geometry else None
+        by_rule, by_both = (
+            detect_bone(image, geometry, replace(self.settings, kind=kind), before, weights)[0]
+            for kind in ("ridge", "both")
+        )
+        return by_rule, by_both
 
     def reset(self) -> None:
         """Forget the calibration, as before the first frame."""

@@ -130,10 +130,13 @@ def spoilt(image: TrainingImage, draw: np.random.Generator) -> TrainingImage:
     curve, gain, noise = draw.uniform(0.65, 1.5), draw.uniform(0.7, 1.3), draw.uniform(0, 4)
     curved = 255 * np.clip(grey / 255, 0, 1) ** curve * gain
     curved += draw.normal(scale=noise, size=grey.shape)
-    flat = np.clip(curved, 0, 255).astype(np.uint8)
-    if draw.random() < 0.5:
-        return TrainingImage(flat[::-1].copy(), image.depth_mm[::-1].copy(), image.geometry)
-    return replace(image, grey=flat)
+    flat = replace(image, grey=np.clip(curved, 0, 255).astype(np.uint8))
+    return mirrored(flat) if draw.random() < 0.5 else flat
+
+
+def mirrored(image: TrainingImage) -> TrainingImage:
+    """Return the image with its beams in reverse order."""
+    return replace(image, grey=image.grey[::-1].copy(), depth_mm=image.depth_mm[::-1].copy())
 
 
 def example(

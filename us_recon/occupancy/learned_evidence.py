@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float32, Int64
 
 from us_recon.imaging.probe import ProbeGeometry
-from us_recon.occupancy.bone_network import STEP_MM, inputs_of, log_shares, trained
+from us_recon.occupancy.bone_network import STEP_MM, Weights, inputs_of, log_shares
 from us_recon.occupancy.brightness import Beams, Calibration
 
 _NEAR = 2  # of the network's samples to either side that mean the same echo
@@ -53,14 +53,15 @@ class LearnedEvidence:
 
 
 def learned_evidence(
-    beams: Beams, calibration: Calibration, geometry: ProbeGeometry
+    beams: Beams, calibration: Calibration, geometry: ProbeGeometry, weights: Weights
 ) -> LearnedEvidence:
-    """Show an image to the trained network.
+    """Show an image to the network.
 
     Args:
         beams: Grey levels.
         calibration: Of the recording.
         geometry: With the same beams and samples.
+        weights: Of the network.
     """
     stride = max(1, round(STEP_MM / geometry.sample_step_mm))
     coarse = cv2.GaussianBlur(beams, (2 * stride - 1, 1), 0)[:, ::stride]
@@ -73,7 +74,7 @@ def learned_evidence(
     thinned = replace(calibration, by_depth=calibration.by_depth[::stride])
     with torch.inference_mode():
         inputs = torch.from_numpy(inputs_of(coarse, thinned, seen))[None]
-        outcomes = log_shares(trained(), inputs.to(memory_format=torch.channels_last))[0].exp()
+        outcomes = log_shares(weights, inputs.to(memory_format=torch.channels_last))[0].exp()
     shares = outcomes.numpy()
     return LearnedEvidence(shares[:, :-1], shares[:, -1], stride, beams.shape[1])
 

@@ -16,10 +16,10 @@ from us_recon.occupancy.block_grid import GridArrays
 from us_recon.occupancy.brightness import Calibration
 from us_recon.occupancy.views import ViewLog
 
-VERSION = 2
-_READABLE = (1, 2)  # version 1 has no field
+VERSION = 3
+_READABLE = (1, 2, 3)  # version 1 has no field, 2 nothing learnt from labels
 _FORMAT = "us_recon occupancy map"
-_FIELD = "field_"
+_FIELD, _LEARNT = "field_", "learnt_"
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +35,7 @@ class MapRecord:
         calibration: That calibration.
         views: Pose and geometry of each frame.
         field: What a field goes on from, None where the map has none.
+        learnt: What a detector goes on from that learns from labels, None likewise.
     """
 
     settings: Mapping[str, Any]
@@ -45,6 +46,7 @@ class MapRecord:
     calibration: Calibration | None
     views: ViewLog
     field: Mapping[str, Any] | None = None
+    learnt: Mapping[str, Any] | None = None
 
 
 def write_map(record: MapRecord, path: Path) -> None:
@@ -78,7 +80,8 @@ def write_map(record: MapRecord, path: Path) -> None:
             "tissue": calibration.tissue,
         }
         arrays["by_depth"] = calibration.by_depth
-    arrays |= {f"{_FIELD}{name}": values for name, values in (record.field or {}).items()}
+    for prefix, part in ((_FIELD, record.field), (_LEARNT, record.learnt)):
+        arrays |= {f"{prefix}{name}": values for name, values in (part or {}).items()}
     with atomic_path(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, header=np.array(json.dumps(header)), **arrays)
 
@@ -113,9 +116,10 @@ def _check(header: Mapping[str, Any], path: Path) -> None:
 def _record(header: Mapping[str, Any], archive: Mapping[str, Any]) -> MapRecord:
     geometry = header["geometry"]
     calibration = header.get("calibration")
-    field = {
-        name.removeprefix(_FIELD): archive[name] for name in archive if name.startswith(_FIELD)
-    }
+    field, learnt = (
+        {name.removeprefix(prefix): archive[name] for name in archive if name.startswith(prefix)}
+        for prefix in (_FIELD, _LEARNT)
+    )
     return MapRecord(
         settings=header["settings"],
         frames=header["frames"],
@@ -129,6 +133,7 @@ def _record(header: Mapping[str, Any], archive: Mapping[str, Any]) -> MapRecord:
             [_geometry(values) for values in header["geometries"]],
         ),
         field=field or None,
+        learnt=learnt or None,
     )
 
 

@@ -7,6 +7,7 @@ from us_recon.imaging.frame import TrackedFrame
 from us_recon.occupancy.bone_detector import BoneDetector
 from us_recon.occupancy.field.agreement import Agreement
 from us_recon.occupancy.field.field_map import FieldMap
+from us_recon.occupancy.label_learning import LabelLearner
 from us_recon.occupancy.labels import label_surface
 from us_recon.occupancy.map_files import MapRecord, read_map, write_map
 from us_recon.occupancy.mapper_settings import MapMethod, MapperSettings
@@ -74,6 +75,7 @@ class OccupancyMapper:
         self._views = ViewLog()
         self._slices = SliceThickness(self.settings.spacing_mm, self.settings.half_thickness_mm)
         self._detector = BoneDetector(self.settings.bone_detector())
+        self._learner, self._has_learnt = LabelLearner(self.settings.seed), False
         self._frames = self._frames_with_surface = 0
 
     def integrate(self, frame: TrackedFrame, steps: int | None = None) -> IntegrationResult:
@@ -111,13 +113,41 @@ class OccupancyMapper:
     def surface(self, frame: TrackedFrame) -> BeamSurface | None:
         """Return the surface that the frame shows, None where its source is not to be used.
 
-        The detector's calibration takes the frame in.
+        The detector's calibration takes the frame in; one that adapts learns from its label.
         """
         if frame.label is not None and self.settings.surfaces != "detector":
+            self._learn(frame)
             return label_surface(frame.label, frame.geometry)
         if self.settings.surfaces == "label":
             return None
         return self._detector(frame.image, frame.geometry)
+
+    def _learn(self, frame: TrackedFrame) -> None:
+        """Let a label judge rule and network, then let the network learn from it."""
+        if self.settings.detector != "adaptive" or frame.label is None or self._has_learnt:
+            return
+        learner = self._learner
+        found = self._detector.compared(frame.image, frame.geometry, learner.weights)
+        learner.learn(frame, frame.label, *found, self.settings.learning_steps)
+        self._use_what_was_learnt()
+
+    def _use_what_was_learnt(self) -> None:
+        learner = self._learner
+        self._detector.learnt = learner.weights if learner.useful else None
+
+    def look_again(self, steps: int) -> None:
+        """Forget the map, but not what labels have taught; show the frames once more from there.
+
+        For recordings, whose first frames were mapped before there were labels to learn from.
+
+        Args:
+            steps: For how many more steps to learn before.
+        """
+        learner = self._learner
+        learner.finish(steps)
+        self.reset()
+        self._learner, self._has_learnt = learner, True
+        self._use_what_was_learnt()
 
     def _checked(
         self, frame: TrackedFrame, surface: BeamSurface | None, agreement: Agreement
@@ -164,6 +194,7 @@ class OccupancyMapper:
             frames_with_surface=self._frames_with_surface,
             grid=self._map.grid.arrays(),
             field=self._map.state() if isinstance(self._map, FieldMap) else None,
+            learnt=self._learner.state() if self._learner.labels else None,
             geometry=self._detector.geometry,
             calibration=self._detector.calibration,
             views=self._views,
@@ -183,6 +214,9 @@ class OccupancyMapper:
         mapper._map.grid.restore(record.grid)
         if isinstance(mapper._map, FieldMap) and record.field is not None:
             mapper._map.restore(record.field)
+        if record.learnt is not None:
+            mapper._learner.restore(record.learnt)
+            mapper._use_what_was_learnt()
         mapper._frames, mapper._frames_with_surface = record.frames, record.frames_with_surface
         mapper._views = record.views
         for view in record.views.views()[-1:]:

@@ -60,8 +60,15 @@ class MapperSettings:
     )
     detector: str = setting(
         BoneDetectorSettings.kind,
-        "What looks for bone: ridge and shadow by rule, a network trained in simulation, or both",
+        "What looks for bone: ridge and shadow by rule, a network trained in simulation, or both; "
+        "adaptive: the rule until labels have taught the network, then both",
         choices=DETECTORS,
+    )
+    learning_steps: int = setting(
+        20,
+        "Steps for which the adaptive detector's network learns with every label",
+        minimum=0,
+        maximum=1000,
     )
     bone_threshold: float = setting(
         BoneEvidenceSettings.threshold,

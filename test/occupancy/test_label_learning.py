@@ -1,0 +1,106 @@
+"""A detector that learns from the labels of the recording: targets that the rule cannot know."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from us_recon.geometry.rigid import from_euler_xyz_deg
+from us_recon.imaging.frame import TrackedFrame
+from us_recon.imaging.probe import ProbeGeometry
+from us_recon.occupancy.mapper import MapperSettings, OccupancyMapper
+
+Images = Callable[..., np.ndarray]
+SETTINGS = MapperSettings(detector="adaptive", learning_steps=25)
+DEPTH_MM = 15.0
+
+
+@pytest.fixture(scope="module")
+def sheets(linear: ProbeGeometry, bone_image: Images) -> list[TrackedFrame]:
+    """Frames of a bright sheet with tissue below it, which the rule takes for no bone."""
+    depth_mm = np.full(400, DEPTH_MM)
+    return [
+        TrackedFrame(
+            stamp_ns=k,
+            image=bone_image(linear, depth_mm, seed=k, shadow=False),
+            T_world_transducer=from_euler_xyz_deg(np.array([0.0, 0.0, k]), np.zeros(3)),
+            geometry=linear,
+        )
+        for k in range(12)
+    ]
+
+
+def labelled(frame: TrackedFrame, depth_mm: float = DEPTH_MM) -> TrackedFrame:
+    rows_mm = frame.geometry.pixels_to_mm(frame.geometry.pixel_grid)[..., 1]
+    return replace(frame, label=(rows_mm > depth_mm).astype(np.uint8))
+
+
+def shown(frames: list[TrackedFrame], settings: MapperSettings = SETTINGS) -> OccupancyMapper:
+    mapper = OccupancyMapper(settings)
+    for frame in frames:
+        mapper.integrate(frame)
+    return mapper
+
+
+def test_labels_teach_what_the_rule_cannot_know(sheets: list[TrackedFrame]) -> None:
+    labels, unlabelled = [labelled(frame) for frame in sheets[:8]], sheets[-1]
+    by_rule = shown(labels, replace(SETTINGS, detector="ridge")).integrate(unlabelled)
+    assert by_rule.beams < 10
+    learnt = shown(labels).integrate(unlabelled)
+    assert learnt.beams > 100 and learnt.surface is not None
+    assert np.nanmedian(learnt.surface.depth_mm) == pytest.approx(DEPTH_MM, abs=0.3)
+
+
+def test_two_labels_are_too_few_to_be_believed(sheets: list[TrackedFrame]) -> None:
+    mapper = shown([labelled(frame) for frame in sheets[:2]])
+    assert mapper.integrate(sheets[-1]).beams < 10
+
+
+def test_labels_at_random_are_not_followed(
+    linear: ProbeGeometry, bone_image: Images, sheets: list[TrackedFrame]
+) -> None:
+    """Where labels tell nothing, the rule stays, and finds its bone."""
+    draw = np.random.default_rng(1)
+    bone = [
+        replace(frame, image=bone_image(linear, np.full(400, 20.0), seed=k))
+        for k, frame in enumerate(sheets)
+    ]
+    mapper = shown([labelled(frame, draw.uniform(5.0, 35.0)) for frame in bone[:6]])
+    found = mapper.integrate(bone[-1])
+    assert found.beams > 100 and found.surface is not None
+    assert np.nanmedian(found.surface.depth_mm) == pytest.approx(20.0, abs=0.4)
+
+
+def test_a_recording_that_is_looked_at_again_is_mapped_from_its_first_frame(
+    sheets: list[TrackedFrame],
+) -> None:
+    frames = [
+        labelled(frame) if k in (4, 5, 6, 7, 8, 9) else frame for k, frame in enumerate(sheets)
+    ]
+    mapper = shown(frames)
+    assert mapper.snapshot().mesh.vertices_mm[:, 2].min() > 0.5  # nothing before the labels
+    mapper.look_again(50)
+    assert mapper.snapshot().frames == 0
+    for frame in frames:
+        mapper.integrate(frame)
+    mesh = mapper.snapshot().mesh
+    assert mesh.vertices_mm[:, 2].min() < 0.0
+    assert np.median(np.abs(mesh.vertices_mm[:, 1] - DEPTH_MM)) < 0.3
+
+
+def test_learning_goes_on_from_a_file_as_if_it_had_not_stopped(
+    sheets: list[TrackedFrame], tmp_path: Path
+) -> None:
+    labels = [labelled(frame) for frame in sheets[:6]]
+    at_once = shown(labels)
+    halfway = shown(labels[:3])
+    halfway.save(tmp_path / "map.npz")
+    resumed = OccupancyMapper.load(tmp_path / "map.npz")
+    for frame in labels[3:]:
+        resumed.integrate(frame)
+    for frame in sheets[6:]:
+        expected, found = at_once.integrate(frame).surface, resumed.integrate(frame).surface
+        assert expected is not None and found is not None
+        np.testing.assert_array_equal(found.depth_mm, expected.depth_mm)

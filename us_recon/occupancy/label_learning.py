@@ -1,0 +1,216 @@
+"""The bone detector's network goes on learning from the labels of the recording it looks at.
+
+Trained on virtual patients, the network has never seen this scanner nor this patient. A few
+labelled images tell it both: with every label it takes some steps on that image and on those before
+it. What is used is the mean of its weights over the last steps (Polyak and Juditsky 1992), which
+needs no schedule: labels come until the scan ends. Each label first judges, before anything is
+learnt from it: the network is used where it comes nearer to the labels than the rule does.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from math import ceil
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+from torch import Tensor
+
+from us_recon.imaging.frame import TrackedFrame
+from us_recon.imaging.probe import ProbeGeometry, ProbeKind
+from us_recon.occupancy.bone_network import Weights, inputs_of, log_shares, trained
+from us_recon.occupancy.bone_training import (
+    Depths,
+    TrainingImage,
+    example,
+    mirrored,
+    spoilt,
+    training_image,
+)
+from us_recon.occupancy.brightness import calibrate
+from us_recon.occupancy.labels import label_surface
+from us_recon.occupancy.surface import BeamSurface
+
+_ENOUGH, _MANY = 3, 8  # labels: from which on the network may be used; and learns less from each
+_MISSED_MM = 2.0  # what a surface counts that is missed, or seen where there is none
+_FORGETTING = 0.9
+_BATCH, _LEARNING_RATE, _DECAY = 2, 2e-3, 1e-3
+_MEMORY = 200  # images; the newest takes the place of one drawn at random
+_MEAN_OVER = 30  # steps, about
+_FIRST, _SECOND, _TINY = 0.9, 0.999, 1e-8  # of Adam (Kingma and Ba 2015)
+_LONGEST_GRADIENT = 1.0
+_FLAT = ("theta", "mean", "first", "second")
+_NO_GREY, _NO_DEPTH = np.zeros(0, np.uint8), np.zeros(0, np.float32)
+
+
+class LabelLearner:
+    """Learn labels as they come; the same labels in the same order give the same weights."""
+
+    def __init__(self, seed: int = 0) -> None:
+        """Begin with the weights from simulation.
+
+        Args:
+            seed: Of the choice of images and of how they are varied.
+        """
+        self._seed = seed
+        self._shapes = {name: weight.shape for name, weight in trained().items()}
+        self._theta = torch.cat([weight.reshape(-1) for weight in trained().values()]).clone()
+        self._mean = self._theta.clone()
+        self._first, self._second = torch.zeros_like(self._theta), torch.zeros_like(self._theta)
+        self._images: list[TrainingImage] = []
+        self.steps = self.labels = 0
+        self.useful = False
+        """Whether the network comes nearer to labels that it has not seen than the rule does."""
+        self._off_mm = np.zeros(2)  # rule and network, from the last labels: a weighted sum
+        self._rule_off_mm: list[float] = []  # of each image that is kept
+
+    @property
+    def weights(self) -> Weights:
+        """The network as it has learnt so far."""
+        return self._named(self._mean)
+
+    def learn(
+        self,
+        frame: TrackedFrame,
+        label: UInt8[np.ndarray, "rows columns"],
+        by_rule: BeamSurface,
+        by_network: BeamSurface,
+        steps: int,
+    ) -> None:
+        """Let a label judge rule and network, then learn from it for some steps.
+
+        Args:
+            frame: The image.
+            label: 0 background, more than 0 inside the target.
+            by_rule: What the rule found in the image.
+            by_network: What the network found too, on the same beams.
+            steps: How many, some 40 ms each; fewer once there were many labels.
+
+        Raises:
+            InputError: The label has another size than the geometry.
+        """
+        true_mm = label_surface(label, by_rule.geometry).depth_mm
+        off_mm = [_off_mm(true_mm, found.depth_mm) for found in (by_rule, by_network)]
+        self._off_mm = _FORGETTING * self._off_mm + off_mm
+        seen = training_image(frame.image, label, frame.geometry)
+        if len(self._images) < _MEMORY:
+            self._images.append(seen)
+            self._rule_off_mm.append(off_mm[0])
+        else:
+            at = int(self._draw().integers(_MEMORY))
+            self._images[at], self._rule_off_mm[at] = seen, off_mm[0]
+        self.labels += 1
+        self.useful = bool(self.labels >= _ENOUGH and self._off_mm[1] < self._off_mm[0])
+        # The more is known, the less one image adds.
+        self._go_on(ceil(steps * min(1.0, _MANY / self.labels)))
+
+    def finish(self, steps: int) -> None:
+        """Learn all images together, once no more will come.
+
+        Half of them judge what is learnt from the others, and the other way round.
+        """
+        if len(self._images) >= 2 * _ENOUGH:
+            off_mm = 0.0
+            for seen, kept in ((0, 1), (1, 0)):
+                trial = LabelLearner(self._seed)
+                trial._images = self._images[seen::2]
+                trial._go_on(steps)
+                off_mm += sum(
+                    _off_mm(one.depth_mm, trial._found(one)) for one in self._images[kept::2]
+                )
+            self.useful |= off_mm < sum(self._rule_off_mm)
+        self._go_on(steps)
+
+    def _go_on(self, steps: int) -> None:
+        for _ in range(steps if self._images else 0):
+            self._step(self._draw())
+
+    def _found(self, image: TrainingImage) -> Depths:
+        """Return the most probable depth of the surface on each beam, NaN where there is none."""
+        grey = image.grey.astype(np.float32)
+        calibration = calibrate(grey, image.geometry.sample_step_mm, None)
+        inputs = torch.from_numpy(inputs_of(grey, calibration, image.geometry))[None]
+        with torch.no_grad():
+            likeliest = log_shares(self.weights, inputs)[0].argmax(dim=1).numpy()
+        depths = np.append(image.geometry.sample_depths_mm, np.nan)
+        return depths[likeliest].astype(np.float32)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that learning goes on from, as arrays for a file."""
+        state: dict[str, Any] = {name: getattr(self, f"_{name}").numpy() for name in _FLAT}
+        state["useful"] = np.array(self.useful)
+        state["counts"] = np.array([self.steps, self.labels])
+        state["off_mm"], state["rule_off_mm"] = self._off_mm, np.array(self._rule_off_mm)
+        geometries = list(dict.fromkeys(image.geometry for image in self._images))
+        state["geometries"] = np.array(json.dumps([asdict(one) for one in geometries]))
+        state["geometry"] = np.array([geometries.index(one.geometry) for one in self._images], int)
+        state["grey"] = np.concatenate([one.grey.ravel() for one in self._images] or [_NO_GREY])
+        state["depth_mm"] = np.concatenate([one.depth_mm for one in self._images] or [_NO_DEPTH])
+        return state
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        for name in _FLAT:
+            setattr(self, f"_{name}", torch.from_numpy(state[name].copy()))
+        self.steps, self.labels = (int(count) for count in state["counts"])
+        self._off_mm, self._rule_off_mm = state["off_mm"], state["rule_off_mm"].tolist()
+        self.useful = bool(state["useful"])
+        geometries = [
+            ProbeGeometry(**{**values, "kind": ProbeKind(values["kind"])})
+            for values in json.loads(str(state["geometries"]))
+        ]
+        self._images, grey, depth_mm = [], state["grey"], state["depth_mm"]
+        for number in state["geometry"]:
+            geometry = geometries[int(number)]
+            beams, samples = geometry.beam_count, geometry.sample_count
+            seen, grey = np.split(grey, [beams * samples])
+            depths, depth_mm = np.split(depth_mm, [beams])
+            self._images.append(TrainingImage(seen.reshape(beams, samples), depths, geometry))
+
+    def _draw(self) -> np.random.Generator:
+        return np.random.default_rng([self._seed, self.labels, self.steps])
+
+    def _step(self, draw: np.random.Generator) -> None:
+        """Take one step of AdamW (Loshchilov and Hutter 2019) on a few images of one size."""
+        like = self._images[int(draw.integers(len(self._images)))].grey.shape
+        alike = [image for image in self._images if image.grey.shape == like]
+        chosen = [alike[k] for k in draw.choice(len(alike), min(_BATCH, len(alike)), replace=False)]
+        varied = [_varied(image, draw) for image in chosen]
+        inputs, wanted = (
+            torch.from_numpy(np.stack(part))
+            for part in zip(*(example(image, draw) for image in varied), strict=True)
+        )
+        with torch.inference_mode(mode=False), torch.enable_grad():
+            theta = self._theta.clone().requires_grad_()
+            found = log_shares(self._named(theta), inputs.to(memory_format=torch.channels_last))
+            loss = -(wanted * found).sum(dim=2).mean()
+            (slope,) = torch.autograd.grad(loss, theta)
+        slope *= min(1.0, _LONGEST_GRADIENT / (float(slope.norm()) + _TINY))
+        self.steps += 1
+        self._first.lerp_(slope, 1.0 - _FIRST)
+        self._second.lerp_(slope * slope, 1.0 - _SECOND)
+        mean = self._first / (1.0 - _FIRST**self.steps)
+        spread = (self._second / (1.0 - _SECOND**self.steps)).sqrt()
+        self._theta -= _LEARNING_RATE * (mean / (spread + _TINY) + _DECAY * self._theta)
+        self._mean.lerp_(self._theta, max(1.0 / self.steps, 1.0 / _MEAN_OVER))
+
+    def _named(self, flat: Float32[Tensor, " n"]) -> dict[str, Tensor]:
+        sizes = [shape.numel() for shape in self._shapes.values()]
+        parts = zip(self._shapes.items(), torch.split(flat, sizes), strict=True)
+        return {name: part.view(shape) for (name, shape), part in parts}
+
+
+def _off_mm(true_mm: Depths, found_mm: Depths) -> float:
+    """Return the mean distance over the beams."""
+    apart = np.minimum(np.abs(true_mm - found_mm), _MISSED_MM)
+    none = np.isnan(true_mm) & np.isnan(found_mm)
+    return float(np.where(none, 0.0, np.nan_to_num(apart, nan=_MISSED_MM)).mean())
+
+
+def _varied(image: TrainingImage, draw: np.random.Generator) -> TrainingImage:
+    """Return an image as it is, mirrored, or as another scanner may show it."""
+    if draw.random() < 0.5:
+        return spoilt(image, draw)
+    return mirrored(image) if draw.random() < 0.5 else image
