@@ -68,10 +68,10 @@ below the fibula's lower end and beside it.
 - `field`: the occupancy field, four steps a frame.
 - `CT labels, every k-th`: masks of the fibula's visible face and the 3 mm behind it, cut from the
   CT surface at the tracked pose of every k-th frame: what no annotator would draw as exactly.
-  Alone (as `benchmarks.mapping_methods` does it), or `+ detector` on all other frames; `+ adaptive`:
-  a detector whose network learns from these labels as they come; `twice`: the recording mapped once
-  more after that, as `us-recon replay --look-again` does it. Steps and rates of learning were chosen
-  on the first third and on virtual patients of development seeds.
+  Alone (as `benchmarks.mapping_methods` does it), or `+ detector` on all other frames; or
+  `+ adaptive`: a detector whose network learns from these labels as they come; `twice`: the
+  recording mapped once more after that, as `us-recon replay --look-again` does it. Steps and rates
+  of learning were chosen on the first third and on virtual patients of development seeds.
 - `naive`: the neural field of `benchmarks.naive_occupancy`, fitted to these masks.
 """
 

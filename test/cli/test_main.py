@@ -40,6 +40,18 @@ def test_a_mistake_of_the_user_is_a_sentence_and_not_a_traceback(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [(["400"], "add --detector adaptive"), (["0", "--detector", "adaptive"], "1 step or more")],
+)
+def test_looking_again_without_learning_is_refused(
+    options: list[str], expected: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = ["--out", str(tmp_path / "out")]
+    assert entry.main(["replay", str(tmp_path), *out, "--look-again", *options]) == 2
+    assert expected in capsys.readouterr().err
+
+
 def test_the_committed_parameter_file_is_the_one_that_is_printed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
