@@ -78,12 +78,15 @@ class OccupancyMapper:
         self._learner, self._has_learnt = LabelLearner(self.settings.seed), False
         self._frames = self._frames_with_surface = 0
 
-    def integrate(self, frame: TrackedFrame, steps: int | None = None) -> IntegrationResult:
+    def integrate(
+        self, frame: TrackedFrame, steps: int | None = None, learning_steps: int | None = None
+    ) -> IntegrationResult:
         """Take one frame into the map.
 
         Args:
             frame: The frame.
             steps: Steps that a field is fitted for; as many as the settings say unless told.
+            learning_steps: Steps that are learnt from its label, likewise.
 
         Raises:
             InputError: Image or label have another size than the frame's geometry.
@@ -91,7 +94,7 @@ class OccupancyMapper:
         self._frames += 1
         self._views.add(frame.T_world_transducer, frame.geometry)
         half_thickness_mm = self._slices(frame)
-        surface = self.surface(frame)
+        surface = self.surface(frame, learning_steps)
         if isinstance(self._map, FieldMap) and self.settings.surfaces == "auto":
             surface = self._checked(frame, surface, self._map.agreement)
         if isinstance(self._map, FieldMap):  # which learns from images without any surface too
@@ -110,25 +113,26 @@ class OccupancyMapper:
         if isinstance(self._map, FieldMap):
             self._map.step(count)
 
-    def surface(self, frame: TrackedFrame) -> BeamSurface | None:
+    def surface(self, frame: TrackedFrame, learning_steps: int | None = None) -> BeamSurface | None:
         """Return the surface that the frame shows, None where its source is not to be used.
 
         The detector's calibration takes the frame in; one that adapts learns from its label.
         """
         if frame.label is not None and self.settings.surfaces != "detector":
-            self._learn(frame)
+            self._learn(frame, learning_steps)
             return label_surface(frame.label, frame.geometry)
         if self.settings.surfaces == "label":
             return None
         return self._detector(frame.image, frame.geometry)
 
-    def _learn(self, frame: TrackedFrame) -> None:
+    def _learn(self, frame: TrackedFrame, steps: int | None) -> None:
         """Let a label judge rule and network, then let the network learn from it."""
         if self.settings.detector != "adaptive" or frame.label is None or self._has_learnt:
             return
         learner = self._learner
         found = self._detector.compared(frame.image, frame.geometry, learner.weights)
-        learner.learn(frame, frame.label, *found, self.settings.learning_steps)
+        steps = self.settings.learning_steps if steps is None else steps
+        learner.learn(frame, frame.label, *found, steps)
         self._use_what_was_learnt()
 
     def _use_what_was_learnt(self) -> None:

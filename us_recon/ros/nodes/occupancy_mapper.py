@@ -54,7 +54,9 @@ class OccupancyMapperNode(FrameConsumer):
     def work(self, frame: TrackedFrame) -> None:
         """Integrate one frame."""
         with self._mapper_lock:
-            result = self.mapper.integrate(frame, self._steps())
+            settings = self.mapper.settings
+            steps, learning = settings.steps_per_frame, settings.learning_steps
+            result = self.mapper.integrate(frame, self._steps(steps), self._steps(learning))
         self._labelled += frame.label is not None
         self._sources.add(str(result.source))
         if result.surface is not None:
@@ -114,15 +116,14 @@ class OccupancyMapperNode(FrameConsumer):
         points_m = surface.points_mm(frame.T_world_transducer) / MM_PER_M
         self._points_publisher.publish(cloud_message(header, points_m.astype(np.float32)))
 
-    def _steps(self) -> int | None:
-        """Return how many steps a field takes with this frame; None for what the settings say.
+    def _steps(self, steps: int) -> int:
+        """Return how many of the steps that a frame may cost are taken with this one.
 
         A replay asks for every image and has to give the same map each time: it may take longer.
         """
         if self.source_settings.reliable_images:
-            return None
-        waiting = self.worker.backlog - 1  # the frame in work counts there
-        return steps_under_backlog(waiting, self.mapper.settings.steps_per_frame)
+            return steps
+        return steps_under_backlog(self.worker.backlog - 1, steps)  # the one in work counts there
 
     def _state(self) -> tuple[int, str]:
         waiting = self.source.waiting_message()
