@@ -140,10 +140,7 @@ class OccupancyMapper:
                 as they did when a step last looked at them, which takes a tenth of the time and
                 is meant for watching a scan. Other maps give the same either way.
         """
-        if isinstance(self._map, FieldMap):
-            mesh = self._map.extract_mesh(complete=complete)
-        else:
-            mesh = self._map.extract_mesh()
+        mesh = self._map.extract_mesh(complete=complete)
         mesh = without_small_parts(mesh, self.settings.min_part_mm2)
         grid = self._map.grid
         full = grid.refused_blocks > 0 or (isinstance(self._map, FieldMap) and self._map.full)

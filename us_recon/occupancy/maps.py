@@ -36,5 +36,10 @@ class SurfaceMap(Protocol):
             half_thickness_mm: How far it speaks for voxels off its plane.
         """
 
-    def extract_mesh(self) -> Mesh:
-        """Return the surface between observed voxels."""
+    def extract_mesh(self, complete: bool = True) -> Mesh:
+        """Return the surface between observed voxels.
+
+        Args:
+            complete: Mesh the whole map at once; without it only what changed since the last time
+                is done anew. A map of voxels gives the same mesh either way.
+        """

@@ -106,13 +106,13 @@ class FieldMap:
             if learnt is not None:
                 self.seen.update(self.fit, self.replay, learnt.picks, learnt.transmission)
 
-    def extract_mesh(self, spacing_mm: float | None = None, complete: bool = True) -> Mesh:
+    def extract_mesh(self, complete: bool = True, spacing_mm: float | None = None) -> Mesh:
         """Return the surface where it was seen.
 
         Args:
-            spacing_mm: Edge of a voxel; that of the partner's unless told.
             complete: Look anew how far every frame sees; otherwise beams see as far as they did
                 when a step last looked at them, which is faster.
+            spacing_mm: Edge of a voxel; that of the partner's unless told.
         """
         if self.replay is None or self.fit.clutter is None:
             return Mesh.empty()
