@@ -10,6 +10,7 @@ from us_recon.occupancy.field.field_map import FieldMap
 from us_recon.occupancy.labels import label_surface
 from us_recon.occupancy.map_files import MapRecord, read_map, write_map
 from us_recon.occupancy.mapper_settings import MapMethod, MapperSettings
+from us_recon.occupancy.maps import SurfaceMap
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.mesh_tools import without_small_parts
 from us_recon.occupancy.slice_thickness import SliceThickness
@@ -102,6 +103,11 @@ class OccupancyMapper:
         beams = int(surface.found.sum())
         self._frames_with_surface += beams > 0
         return IntegrationResult(surface.source, beams, voxels, surface)
+
+    @property
+    def map(self) -> SurfaceMap:
+        """The map itself, to be looked at; `integrate` alone changes it."""
+        return self._map
 
     def step(self, count: int) -> None:
         """Fit a field for some more steps to what it was shown; other maps have nothing to do."""

@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.occupancy.block_grid import BlockGrid
+from us_recon.occupancy.live_surface import LiveSurface
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.surface import BeamSurface
 from us_recon.settings import setting
@@ -22,6 +23,10 @@ class FusionSettings:
 @runtime_checkable
 class SurfaceMap(Protocol):
     """A volume into which surfaces are fused."""
+
+    @property
+    def live(self) -> LiveSurface:
+        """Its surface, kept up to date."""
 
     @property
     def grid(self) -> BlockGrid:

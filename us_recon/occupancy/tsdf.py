@@ -40,7 +40,7 @@ class TsdfMap:
     def __init__(self, grid: BlockGrid, settings: TsdfSettings | None = None) -> None:
         self.grid = grid
         self.settings = settings or TsdfSettings()
-        self._live = LiveSurface(grid.spacing_mm, self.settings.min_weight)
+        self.live = LiveSurface(grid.spacing_mm, self.settings.min_weight)
 
     def integrate(self, frame: TrackedFrame, surface: BeamSurface, half_thickness_mm: float) -> int:
         """Take one frame's surface into the map (see `SurfaceMap`)."""
@@ -69,7 +69,7 @@ class TsdfMap:
     def extract_mesh(self, complete: bool = True) -> Mesh:
         """Return the surface between observed voxels (see `SurfaceMap`)."""
         if not complete:
-            return self._live.update(self.grid.take_touched(), self.grid.arrays)
+            return self.live.update(self.grid.take_touched(), self.grid.arrays)
         return extract_surface(
             self.grid.arrays(), self.grid.spacing_mm, min_weight=self.settings.min_weight
         )

@@ -42,7 +42,7 @@ class LogOddsMap:
     def __init__(self, grid: BlockGrid, settings: LogOddsSettings | None = None) -> None:
         self.grid = grid
         self.settings = settings or LogOddsSettings()
-        self._live = LiveSurface(grid.spacing_mm, self.settings.min_weight)
+        self.live = LiveSurface(grid.spacing_mm, self.settings.min_weight)
 
     def integrate(self, frame: TrackedFrame, surface: BeamSurface, half_thickness_mm: float) -> int:
         """Take one frame's surface into the map (see `SurfaceMap`)."""
@@ -66,7 +66,7 @@ class LogOddsMap:
     def extract_mesh(self, complete: bool = True) -> Mesh:
         """Return the surface of even odds between observed voxels (see `SurfaceMap`)."""
         if not complete:
-            return self._live.update(self.grid.take_touched(), self._arrays)
+            return self.live.update(self.grid.take_touched(), self._arrays)
         return extract_surface(
             self._arrays(), self.grid.spacing_mm, min_weight=self.settings.min_weight
         )
