@@ -59,16 +59,17 @@ class FieldRaster:
         """Follow the field; return the keys of the blocks that changed or are gone."""
         self._updates += 1
         blocks = reading.seen_blocks(self.spacing_mm)
-        probes = reading.log_odds(self._points(blocks, _STEP)).reshape(-1, *3 * [BLOCK // _STEP])
+        everywhere = np.ones((len(blocks), *3 * [BLOCK // _STEP]), bool)
+        probes = reading.log_odds(blocks, self.spacing_mm, everywhere).reshape(everywhere.shape)
         hold = _may_hold_surface(blocks, probes > _CLEARLY_EMPTY)
         blocks, probes = blocks[hold], probes[hold]
         before = block_keys(self._blocks)
         known_before = self._move_to(blocks)
-        points = self._points(blocks, 1)
-        views, front = (part.reshape(self._log_odds.shape) for part in reading.views(points))
+        views, front = (part.reshape(known_before.shape) for part in self._views(reading))
         chosen = self._choose(probes)
-        at = np.flatnonzero((views > 0) & (chosen[:, None, None, None] | np.isnan(self._log_odds)))
-        self._log_odds.reshape(-1)[at] = reading.log_odds(points[at])
+        ask = (views > 0) & (chosen[:, None, None, None] | np.isnan(self._log_odds))
+        asked = ask.any(axis=(1, 2, 3))
+        self._log_odds[ask] = reading.log_odds(blocks[asked], self.spacing_mm, ask[asked])
         self._asked_at[chosen] = self._updates
         self.asked = int(chosen.sum())
         # What is empty must have been seen to be so: bone's far side never was.
@@ -85,12 +86,14 @@ class FieldRaster:
         value = -np.nan_to_num(self._log_odds[part])
         return GridArrays(self._blocks[part], value, self._weight[part])
 
-    def _points(self, blocks: Blocks, step: int) -> Float32[np.ndarray, "voxels 3"]:
-        """Return every so many voxels of blocks, in mm."""
-        inner = np.stack(np.meshgrid(*3 * [np.arange(0, BLOCK, step)], indexing="ij"), axis=-1)
-        corner = (BLOCK * blocks).astype(np.float32)  # exact, as the sum with small integers
-        voxels = corner[:, None] + inner.reshape(-1, 3).astype(np.float32)
-        return voxels.reshape(-1, 3) * np.float32(self.spacing_mm)
+    def _views(
+        self, reading: FieldReading
+    ) -> tuple[Float32[np.ndarray, " voxels"], Bool[np.ndarray, " voxels"]]:
+        """Return what was seen at all voxels."""
+        inner = np.argwhere(np.ones(3 * [BLOCK], bool)).astype(np.float32)
+        corner = (BLOCK * self._blocks).astype(np.float32)  # exact, as the sum with small integers
+        voxels = (corner[:, None] + inner).reshape(-1, 3)
+        return reading.views(voxels * np.float32(self.spacing_mm))
 
     def _move_to(self, blocks: Blocks) -> Bool[np.ndarray, "n 8 8 8"]:
         """Hold these blocks and no others; return which of their voxels were known so far."""

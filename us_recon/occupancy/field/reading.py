@@ -4,16 +4,16 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from us_recon.occupancy.block_grid import BLOCK, BlockGrid
+from us_recon.occupancy.field.block_look_up import look_up_blocks
 from us_recon.occupancy.field.fit import FieldFit
-from us_recon.occupancy.field.interpolation import look_up
 from us_recon.occupancy.field.lattice import FeatureLattice
 from us_recon.occupancy.field.replay import Replay
 from us_recon.occupancy.field.seen import Counts, SeenVoxels
 
 Points = Float32[np.ndarray, "n 3"]
+Blocks = Int64[np.ndarray, "n 3"]
 
 _BOUND = 6.0  # log-odds at which the field is certain
-_POINTS_AT_ONCE = 1 << 15
 
 
 class FieldReading:
@@ -49,21 +49,20 @@ class FieldReading:
         self._partner = _Partner(partner, seen.lattice)
         self._partner_weight, self._min_views = np.float32(partner_weight), min_views
 
-    def log_odds(self, points_mm: Points) -> Float32[np.ndarray, " n"]:
-        """Return the log-odds of occupancy."""
-        out = np.empty(len(points_mm), np.float32)
-        for first in range(0, len(points_mm), _POINTS_AT_ONCE):
-            part = slice(first, first + _POINTS_AT_ONCE)
-            out[part] = np.clip(self._fit.log_odds(points_mm[part]), -_BOUND, _BOUND)
-            out[part] += self._partner_weight * self._partner.log_odds(points_mm[part])
-        return out
+    def log_odds(
+        self, blocks: Blocks, voxel_mm: float, wanted: Bool[np.ndarray, "n side side side"]
+    ) -> Float32[np.ndarray, " wanted"]:
+        """Return the log-odds of occupancy at voxels of blocks (see `FieldFit.log_odds_in`)."""
+        of_field = np.clip(self._fit.log_odds_in(blocks, voxel_mm, wanted), -_BOUND, _BOUND)
+        of_partner = self._partner.log_odds_in(blocks, voxel_mm, wanted.shape[1])[wanted]
+        return of_field + self._partner_weight * of_partner
 
     def views(self, points_mm: Points) -> tuple[Float32[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
         """Return about how many frames saw anything, and whether enough saw empty space."""
         empty_views, views = self._seen.views(self.counts, self._replay, points_mm)
         return views, empty_views >= self._min_views
 
-    def seen_blocks(self, spacing_mm: float) -> Int64[np.ndarray, "n 3"]:
+    def seen_blocks(self, spacing_mm: float) -> Blocks:
         """Return the blocks of voxels in which something was seen, in the order of their keys."""
         lattice = self._seen.lattice
         used = lattice.block_count
@@ -93,12 +92,13 @@ class _Partner:
         self._directory = np.full(tuple(shape), -1, np.int32)
         self._directory[tuple((blocks - self._low).T)] = np.arange(len(blocks))
 
-    def log_odds(self, points_mm: Points) -> Float32[np.ndarray, " n"]:
-        """Return the log-odds at points, 0 where nothing is known."""
-        count = len(points_mm)
-        out = np.empty((count, 1), np.float32)
-        look_up(
-            points_mm, self._spacing_mm, self._low, self._directory, self._values,
-            out, 0, np.empty((count, 8), np.int32), np.empty((count, 8), np.float32),
+    def log_odds_in(
+        self, blocks: Blocks, voxel_mm: float, side: int
+    ) -> Float32[np.ndarray, "n side side side"]:
+        """Return the log-odds at the voxels of blocks, 0 where nothing is known."""
+        out = np.empty((len(blocks), side, side, side, 1), np.float32)
+        look_up_blocks(
+            blocks, BLOCK // side, voxel_mm, self._spacing_mm,
+            self._low, self._directory, self._values, out, 0,
         )  # fmt: skip
-        return out[:, 0]
+        return out[..., 0]
