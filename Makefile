@@ -12,11 +12,11 @@ ROS_KIND := $(if $(and $(ROS_DISTRO),$(AMENT_PREFIX_PATH)),$(ROS_DISTRO),wheels)
 STAMPS := .ros/stamps/$(ROS_KIND)
 ENV := . ./env.sh &&
 BENCHMARKS := simulated_images volume_reconstruction tissue_map renderer expected_images device_fit \
-	spine_mapping label_learning field_speed brain_registration brain_gate brain_tracking \
+	spine_mapping label_learning field_speed live_mesh brain_registration brain_gate brain_tracking \
 	brain_shift bone_leg \
 	resect24 load
 # Those that take minutes even in part are left out of the fast run.
-FAST_BENCHMARKS := $(filter-out tissue_map device_fit field_speed,$(BENCHMARKS))
+FAST_BENCHMARKS := $(filter-out tissue_map device_fit field_speed live_mesh,$(BENCHMARKS))
 
 ## setup: virtual environment, system libraries, messages, env.sh
 setup: $(STAMPS)/workspace

@@ -45,6 +45,7 @@ class BlockGrid:
         self.max_blocks = max_blocks
         self.refused_blocks = 0
         self._slots: dict[int, int] = {}
+        self._touched: set[int] = set()
         first = min(_FIRST_CAPACITY, max_blocks)
         self._value = np.zeros((first, _VOXELS), np.float32)
         self._weight = np.zeros((first, _VOXELS), np.float32)
@@ -69,18 +70,30 @@ class BlockGrid:
 
         A voxel is at -1 where its block would exceed `max_blocks`; such blocks are counted in
         `refused_blocks`, once each time they are asked for. Storage may move: index `value` and
-        `weight` anew after each call.
+        `weight` anew after each call. Whoever asks is taken to write there (see `take_touched`).
         """
         block = voxels >> 3
         keys, inverse = np.unique(block_keys(block), return_inverse=True)
         slots = np.array([self._slot(key) for key in keys.tolist()], np.int64)
+        self._touched.update(keys.tolist())
         slot = slots[inverse.reshape(-1)]
         x, y, z = (voxels - (block << 3)).T
         return np.where(slot >= 0, slot * _VOXELS + (x * BLOCK + y) * BLOCK + z, -1)
 
-    def arrays(self) -> GridArrays:
-        """Return a copy of everything, sorted by key, so that equal maps give equal arrays."""
-        keys = np.array(sorted(self._slots), np.int64)
+    def take_touched(self) -> Int64[np.ndarray, " n"]:
+        """Return the keys of blocks that were written to or dropped since the last call."""
+        keys = np.array(sorted(self._touched), np.int64)
+        self._touched.clear()
+        return keys
+
+    def arrays(self, only: Int64[np.ndarray, " n"] | None = None) -> GridArrays:
+        """Return a copy, sorted by key, so that equal maps give equal arrays.
+
+        Args:
+            only: Keys of blocks; those of them that are held are returned. All unless told.
+        """
+        wanted = self._slots if only is None else self._slots.keys() & set(only.tolist())
+        keys = np.array(sorted(wanted), np.int64)
         slots = np.array([self._slots[key] for key in keys.tolist()], np.int64)
         shape = (len(keys), BLOCK, BLOCK, BLOCK)
         return GridArrays(
@@ -100,6 +113,7 @@ class BlockGrid:
             raise InputError(f"the map has {count} blocks; max_blocks is {self.max_blocks}")
         self.clear()
         self._slots = {key: slot for slot, key in enumerate(block_keys(arrays.blocks).tolist())}
+        self._touched.update(self._slots)
         self._grow(count)
         self._value[:count] = arrays.value.reshape(count, _VOXELS)
         self._weight[:count] = arrays.weight.reshape(count, _VOXELS)
@@ -107,6 +121,7 @@ class BlockGrid:
     def clear(self) -> None:
         """Forget everything."""
         self.refused_blocks = 0
+        self._touched.update(self._slots)
         self._slots.clear()
         self._value[:] = 0
         self._weight[:] = 0
@@ -147,6 +162,17 @@ def block_keys(blocks: Int64[np.ndarray, "n 3"]) -> Int64[np.ndarray, " n"]:
         raise InputError(f"block {blocks[outside][0]} is more than {_REACH} blocks from the origin")
     x, y, z = (blocks + _REACH).T
     return (x << 42) | (y << 21) | z
+
+
+def keys_beside(keys: Int64[np.ndarray, " n"], side: int) -> Int64[np.ndarray, " m"]:
+    """Return the keys of blocks and of the seven neighbours of each before or after it, sorted.
+
+    Args:
+        keys: Keys of blocks.
+        side: -1 for the neighbours before, 1 for those after them along the three axes.
+    """
+    steps = np.array([(x << 42) + (y << 21) + z for x, y, z in np.ndindex(2, 2, 2)])
+    return np.unique(keys[:, None] + side * steps)
 
 
 def _blocks(keys: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, "n 3"]:

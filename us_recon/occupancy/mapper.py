@@ -11,6 +11,7 @@ from us_recon.occupancy.label_learning import LabelLearner
 from us_recon.occupancy.labels import label_surface
 from us_recon.occupancy.map_files import MapRecord, read_map, write_map
 from us_recon.occupancy.mapper_settings import MapMethod, MapperSettings
+from us_recon.occupancy.maps import SurfaceMap
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.mesh_tools import without_small_parts
 from us_recon.occupancy.slice_thickness import SliceThickness
@@ -108,6 +109,11 @@ class OccupancyMapper:
         self._frames_with_surface += beams > 0
         return IntegrationResult(surface.source, beams, voxels, surface)
 
+    @property
+    def map(self) -> SurfaceMap:
+        """The map itself, to be looked at; `integrate` alone changes it."""
+        return self._map
+
     def step(self, count: int) -> None:
         """Fit a field for some more steps to what it was shown; other maps have nothing to do."""
         if isinstance(self._map, FieldMap):
@@ -174,10 +180,7 @@ class OccupancyMapper:
                 as they did when a step last looked at them, which takes a tenth of the time and
                 is meant for watching a scan. Other maps give the same either way.
         """
-        if isinstance(self._map, FieldMap):
-            mesh = self._map.extract_mesh(complete=complete)
-        else:
-            mesh = self._map.extract_mesh()
+        mesh = self._map.extract_mesh(complete=complete)
         mesh = without_small_parts(mesh, self.settings.min_part_mm2)
         grid = self._map.grid
         full = grid.refused_blocks > 0 or (isinstance(self._map, FieldMap) and self._map.full)

@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.occupancy.block_grid import BlockGrid
+from us_recon.occupancy.live_surface import LiveSurface
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.surface import BeamSurface
 from us_recon.settings import setting
@@ -24,6 +25,10 @@ class SurfaceMap(Protocol):
     """A volume into which surfaces are fused."""
 
     @property
+    def live(self) -> LiveSurface:
+        """Its surface, kept up to date."""
+
+    @property
     def grid(self) -> BlockGrid:
         """The voxels, all of the map's state."""
 
@@ -36,5 +41,10 @@ class SurfaceMap(Protocol):
             half_thickness_mm: How far it speaks for voxels off its plane.
         """
 
-    def extract_mesh(self) -> Mesh:
-        """Return the surface between observed voxels."""
+    def extract_mesh(self, complete: bool = True) -> Mesh:
+        """Return the surface between observed voxels.
+
+        Args:
+            complete: Mesh the whole map at once; without it only what changed since the last time
+                is done anew. A map of voxels gives the same mesh either way.
+        """

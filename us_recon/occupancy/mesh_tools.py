@@ -1,4 +1,4 @@
-"""Cleaning and decimation of meshes, by Open3D."""
+"""Cleaning and decimation of meshes."""
 
 import numpy as np
 import open3d as o3d
@@ -6,6 +6,7 @@ from jaxtyping import Bool
 from scipy.spatial import KDTree
 
 from us_recon.errors import InputError
+from us_recon.occupancy.connected import connected_parts
 from us_recon.occupancy.mesh import Mesh
 
 
@@ -32,8 +33,11 @@ def without_small_parts(mesh: Mesh, min_area_mm2: float) -> Mesh:
     """
     if mesh.is_empty or min_area_mm2 <= 0:
         return mesh
-    parts, _, areas = to_open3d(mesh).cluster_connected_triangles()
-    large = np.asarray(areas)[np.asarray(parts)] >= min_area_mm2
+    part = connected_parts(mesh.triangles)
+    area_mm2 = np.bincount(part, weights=mesh.areas_mm2())
+    large = area_mm2[part] >= min_area_mm2
+    if large.all():
+        return mesh
     return _with_triangles(mesh, large)
 
 

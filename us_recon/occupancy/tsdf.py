@@ -6,6 +6,7 @@ import numpy as np
 
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.occupancy.block_grid import BlockGrid
+from us_recon.occupancy.live_surface import LiveSurface
 from us_recon.occupancy.maps import FusionSettings
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.meshing import extract_surface
@@ -39,6 +40,7 @@ class TsdfMap:
     def __init__(self, grid: BlockGrid, settings: TsdfSettings | None = None) -> None:
         self.grid = grid
         self.settings = settings or TsdfSettings()
+        self.live = LiveSurface(grid.spacing_mm, self.settings.min_weight)
 
     def integrate(self, frame: TrackedFrame, surface: BeamSurface, half_thickness_mm: float) -> int:
         """Take one frame's surface into the map (see `SurfaceMap`)."""
@@ -64,8 +66,10 @@ class TsdfMap:
         self.grid.weight[at] = np.minimum(total, np.float32(settings.max_weight))
         return len(at)
 
-    def extract_mesh(self) -> Mesh:
-        """Return the surface between observed voxels."""
+    def extract_mesh(self, complete: bool = True) -> Mesh:
+        """Return the surface between observed voxels (see `SurfaceMap`)."""
+        if not complete:
+            return self.live.update(self.grid.take_touched(), self.grid.arrays)
         return extract_surface(
             self.grid.arrays(), self.grid.spacing_mm, min_weight=self.settings.min_weight
         )

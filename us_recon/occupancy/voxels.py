@@ -3,9 +3,11 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Int64
 
 from us_recon.imaging.frame import TrackedFrame
-from us_recon.occupancy.block_grid import BlockGrid
+from us_recon.occupancy.block_grid import BlockGrid, GridArrays
+from us_recon.occupancy.live_surface import LiveSurface
 from us_recon.occupancy.maps import FusionSettings
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.meshing import extract_surface
@@ -40,6 +42,7 @@ class LogOddsMap:
     def __init__(self, grid: BlockGrid, settings: LogOddsSettings | None = None) -> None:
         self.grid = grid
         self.settings = settings or LogOddsSettings()
+        self.live = LiveSurface(grid.spacing_mm, self.settings.min_weight)
 
     def integrate(self, frame: TrackedFrame, surface: BeamSurface, half_thickness_mm: float) -> int:
         """Take one frame's surface into the map (see `SurfaceMap`)."""
@@ -60,11 +63,15 @@ class LogOddsMap:
         self.grid.weight[at] += weight
         return len(at)
 
-    def extract_mesh(self) -> Mesh:
-        """Return the surface of even odds between observed voxels."""
-        arrays = self.grid.arrays()
+    def extract_mesh(self, complete: bool = True) -> Mesh:
+        """Return the surface of even odds between observed voxels (see `SurfaceMap`)."""
+        if not complete:
+            return self.live.update(self.grid.take_touched(), self._arrays)
         return extract_surface(
-            replace(arrays, value=-arrays.value),
-            self.grid.spacing_mm,
-            min_weight=self.settings.min_weight,
+            self._arrays(), self.grid.spacing_mm, min_weight=self.settings.min_weight
         )
+
+    def _arrays(self, only: Int64[np.ndarray, " n"] | None = None) -> GridArrays:
+        """Return the content of blocks with values below 0 inside."""
+        arrays = self.grid.arrays(only)
+        return replace(arrays, value=-arrays.value)

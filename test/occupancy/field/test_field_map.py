@@ -66,7 +66,7 @@ def test_tissue_without_shadow_stays_empty(
 
 
 def test_finer_mesh_shows_the_same_surface(from_shadow: FieldMap) -> None:
-    coarse, fine = from_shadow.extract_mesh(), from_shadow.extract_mesh(0.5)
+    coarse, fine = from_shadow.extract_mesh(), from_shadow.extract_mesh(spacing_mm=0.5)
     assert len(fine.vertices_mm) > 3 * len(coarse.vertices_mm)
     difference = np.median(face_mm(fine, 1.0)) - np.median(face_mm(coarse, 1.0))
     assert abs(difference) < 0.2

@@ -49,6 +49,15 @@ class Network:
         second = np.maximum(first @ w2 + b2, 0)
         return second @ w3 + b3, [features, first, second]
 
+    def occupancy(self, features: Rows) -> Float32[np.ndarray, " _"]:
+        """Return the first output alone, and nothing for `backward`."""
+        hidden = features
+        for matrix, offsets in (self.weights[0:2], self.weights[2:4]):
+            hidden = hidden @ matrix
+            hidden += offsets
+            np.maximum(hidden, 0, out=hidden)
+        return np.asarray(hidden @ self.weights[4][:, 0] + self.weights[5][0])
+
     def backward(self, layers: list[Rows], d_outputs: Rows) -> tuple[Rows, Weights]:
         """Return the gradients with respect to the features and to the weights."""
         w1, _, w2, _, w3, _ = self.weights

@@ -71,15 +71,10 @@ class SeenVoxels:
     ) -> Float32[np.ndarray, "2 n"]:
         """Return about how many frames saw empty space, or anything, at the vertex nearest."""
         lattice = self.lattice
-        vertex = np.rint(points_mm / np.float32(lattice.spacing_mm)).astype(np.int64)
-        block = (vertex >> 3) - lattice.low
-        inside = ((block >= 0) & (block < lattice.directory.shape)).all(axis=1)
-        slot = np.full(len(block), -1, np.int64)
-        slot[inside] = lattice.directory[tuple(block[inside].T)]
-        x, y, z = (vertex & 7).T
-        number = np.maximum(((slot * 8 + x) * 8 + y) * 8 + z, 0)
-        per_view = np.float32(_counts_per_view(replay, lattice.spacing_mm))
-        return np.where(slot >= 0, counts[:, number], 0).astype(np.float32) / per_view
+        found = np.empty((2, len(points_mm)), np.float32)
+        share = np.float32(1 / _counts_per_view(replay, lattice.spacing_mm))
+        _take(points_mm, lattice.spacing_mm, lattice.low, lattice.directory, counts, share, found)
+        return found
 
     def _reach(
         self, fit: FieldFit, replay: Replay, picks: BeamPicks,
@@ -164,3 +159,24 @@ def _count(
                     vertex = vertex_number(a, b, d, low, directory)
                     if vertex >= 0:
                         counts[vertex] += change
+
+
+@compiled_loop
+def _take(
+    points_mm: Float32[np.ndarray, "n 3"],
+    spacing_mm: float,
+    low: Int64[np.ndarray, "3"],
+    directory: Int32[np.ndarray, "x y z"],
+    counts: Int32[np.ndarray, "2 vertices"],
+    share: float,
+    found: Float32[np.ndarray, "2 n"],
+) -> None:
+    """Write both counts at the vertex nearest to each point, times `share`."""
+    per_mm = np.float32(1.0 / spacing_mm)
+    for n in range(len(points_mm)):
+        i = int(np.rint(points_mm[n, 0] * per_mm))
+        j = int(np.rint(points_mm[n, 1] * per_mm))
+        k = int(np.rint(points_mm[n, 2] * per_mm))
+        vertex = vertex_number(i, j, k, low, directory)
+        found[0, n] = counts[0, vertex] * share if vertex >= 0 else 0.0
+        found[1, n] = counts[1, vertex] * share if vertex >= 0 else 0.0
