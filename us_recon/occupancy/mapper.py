@@ -176,9 +176,10 @@ class OccupancyMapper:
         """Extract the surface.
 
         Args:
-            complete: Let a field look anew how far every frame sees; without it, beams see as far
-                as they did when a step last looked at them, which takes a tenth of the time and
-                is meant for watching a scan. Other maps give the same either way.
+            complete: Mesh the whole map at once, and let a field look anew how far every frame
+                sees. Without it only what changed is done anew, which is meant for watching a scan:
+                a field's mesh may lag a little behind (see `FieldRaster`), other maps give the same
+                either way.
         """
         mesh = self._map.extract_mesh(complete=complete)
         mesh = without_small_parts(mesh, self.settings.min_part_mm2)
