@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from jaxtyping import Int64
+
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.occupancy.block_grid import BlockGrid
 from us_recon.occupancy.mesh import Mesh
@@ -38,3 +41,6 @@ class SurfaceMap(Protocol):
 
     def extract_mesh(self) -> Mesh:
         """Return the surface between observed voxels."""
+
+    def empty_voxels(self) -> Int64[np.ndarray, "n 3"]:
+        """Return the voxels that were clearly seen to be empty, in front of all surfaces."""

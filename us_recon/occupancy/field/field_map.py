@@ -132,6 +132,10 @@ class FieldMap:
         value, weight = (np.concatenate(both) for both in zip(*parts, strict=True))
         return extract_surface(GridArrays(blocks, value, weight), spacing_mm, min_weight=0.0)
 
+    def empty_voxels(self) -> Int64[np.ndarray, "n 3"]:
+        """Return the voxels that the partner clearly saw to be empty."""
+        return self.voxels.empty_voxels()
+
     def state(self) -> dict[str, Any]:
         """Return all that scanning goes on from, but the partner's voxels."""
         arrays = fit_state(self.fit) | {
