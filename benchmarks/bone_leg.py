@@ -21,7 +21,6 @@ from benchmarks.naive_occupancy import naive_occupancy
 from benchmarks.tables import data_dir, write_table
 from benchmarks.true_surface import TrueSurface
 from us_recon.evaluation.mesh_metrics import MeshScore
-from us_recon.evaluation.surfaces import SurfaceQuery
 from us_recon.evaluation.visibility import View
 from us_recon.geometry.rigid import transform_points
 from us_recon.imaging.frame import TrackedFrame
@@ -33,6 +32,7 @@ from us_recon.occupancy.bone_evidence import BoneEvidenceSettings
 from us_recon.occupancy.mapper import MapMethod, MapperSettings
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.mesh_files import read_mesh
+from us_recon.occupancy.mesh_queries import SurfaceQuery
 from us_recon.occupancy.mesh_tools import without_small_parts
 from us_recon.occupancy.slice_thickness import SliceThickness
 from us_recon.occupancy.surface import BeamSurface, SurfaceSource

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from us_recon.evaluation.mesh_metrics import SAMPLES, DistanceStatistics, MeshScore
-from us_recon.evaluation.surfaces import SurfaceQuery, sample_surface, triangle_normals
 from us_recon.evaluation.visibility import MAX_INCIDENCE_DEG, View, visible_points
 from us_recon.occupancy.mesh import Mesh
+from us_recon.occupancy.mesh_queries import SurfaceQuery, sample_surface, triangle_normals
 
 
 class TrueSurface:

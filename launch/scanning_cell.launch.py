@@ -24,6 +24,7 @@ ARGUMENTS = {
     "initial_from": ("topic", "First guess: topic, parameters, landmarks, clicks or surface."),
     "landmarks": ("", "MNI tag file with landmarks, for `landmarks` and `clicks`."),
     "mri_surface": ("", "Bone segmented in the MRI or CT (.stl, .ply), for `surface`."),
+    "prior": ("", "Shape prior (`us-recon prior train`) that completes the map; empty: none."),
     "output_dir": ("", "Folder for mesh and map at shutdown; empty writes nothing."),
     "image_topic": ("ultrasound/image", "B-mode images (sensor_msgs/Image)."),
     "geometry_topic": ("ultrasound/probe_geometry", "Geometry (us_recon/ProbeGeometry)."),
@@ -65,7 +66,10 @@ def generate_launch_description() -> LaunchDescription:
         parameters=[
             argument["params_file"],
             use_sim_time,
-            {"output_dir": ParameterValue(argument["output_dir"], value_type=str)},
+            {
+                name: ParameterValue(argument[name], value_type=str)
+                for name in ("prior", "output_dir")
+            },
         ],
         remappings=remappings,
         condition=IfCondition(argument["map"]),

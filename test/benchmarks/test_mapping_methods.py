@@ -9,9 +9,9 @@ import torch
 
 from benchmarks.mapping_methods import MAPPING_METHODS, MappingMethod
 from benchmarks.naive_occupancy import NaiveSettings, naive_occupancy
-from us_recon.evaluation.surfaces import SurfaceQuery, sample_surface
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.occupancy.mesh import Mesh
+from us_recon.occupancy.mesh_queries import SurfaceQuery, sample_surface
 
 Scan = Callable[..., list[TrackedFrame]]
 # Shorter than in the benchmarks, on a field that is far smaller too.

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from us_recon.evaluation.surfaces import SurfaceQuery, sample_surface, triangle_normals
 from us_recon.evaluation.visibility import View, visible_points
 from us_recon.geometry.rigid import from_euler_xyz_deg
 from us_recon.imaging.probe import ProbeGeometry, ProbeKind
 from us_recon.occupancy.mesh import Mesh
+from us_recon.occupancy.mesh_queries import SurfaceQuery, sample_surface, triangle_normals
 
 Maker = Callable[..., Mesh]
 LINEAR = ProbeGeometry.linear(40.0, 60.0, 80, 120)

@@ -29,6 +29,21 @@ def test_the_assembled_marker_is_the_one_that_rclpy_reads(frame_id: str) -> None
     assert marker.text == "" and len(marker.colors) == 0 and marker.mesh_file.filename == ""
 
 
+@pytest.mark.parametrize("frame_id", ["", "w", "wo", "wor", "world"])
+def test_what_a_prior_filled_in_has_another_colour(frame_id: str) -> None:
+    vertices = np.array([[0, 0, 0], [1000, 0, 0], [0, 2000, 0], [0, 0, 3000]], np.float32)
+    triangles = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
+    observed = np.array([True, True, True, False])
+    seen, filled = (0.1, 0.2, 0.3, 1.0), (0.5, 0.6, 0.7, 0.8)
+    data = mesh_marker(vertices, triangles, frame_id, Time(), seen, observed, filled)
+    marker = deserialize_message(data, Marker)
+    assert [point.z for point in marker.points] == [0, 0, 0, 0, 0, 3]
+    blue = [colour.b for colour in marker.colors]
+    assert blue == pytest.approx([0.3, 0.3, 0.3, 0.3, 0.3, 0.7])
+    assert marker.colors[5].a == pytest.approx(0.8)
+    assert marker.text == "" and marker.mesh_file.filename == ""
+
+
 def test_an_empty_mesh_deletes_the_marker() -> None:
     none = np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32)
     marker = deserialize_message(mesh_marker(*none, "world", Time(), (1, 1, 1, 1)), Marker)

@@ -9,7 +9,6 @@ import pytest
 from us_recon.cli import simulate
 from us_recon.cli.main import main
 from us_recon.errors import InputError
-from us_recon.evaluation.surfaces import SurfaceQuery
 from us_recon.geometry.rigid import invert_rigid, rotation_angle_rad, transform_points
 from us_recon.imaging.assembler import AssemblerSettings
 from us_recon.imaging.events import GeometryEvent, ImageEvent, LabelEvent, PoseEvent
@@ -17,6 +16,7 @@ from us_recon.io.bag import BagReader, truth_folder
 from us_recon.io.landmarks import read_tag_pairs
 from us_recon.io.nifti import read_nifti
 from us_recon.occupancy.mesh_files import read_mesh
+from us_recon.occupancy.mesh_queries import SurfaceQuery
 from us_recon.simulation.cell import CellSettings, ScanningCell, make_cell
 from us_recon.simulation.robot import SweepSettings
 from us_recon.simulation.tracker import TrackerSettings

@@ -77,7 +77,7 @@ def _direction_of_sound(views: list[View]) -> Float64[np.ndarray, "3"]:
 def _views(parsed: argparse.Namespace) -> list[View] | None:
     beside = parsed.mesh.parent / MAP_FILE
     if parsed.bag is None:
-        return OccupancyMapper.load(beside).views() if beside.is_file() else None
+        return OccupancyMapper.load(beside, prior="").views() if beside.is_file() else None
     frames = frames_from_bag(
         parsed.bag, settings_from(parsed, AssemblerSettings), settings_from(parsed, TopicNames)
     )

@@ -14,6 +14,7 @@ COMMANDS = {
     "convert": "write a recording of another system as a bag",
     "inspect": "tell what is in a bag and what would stop the nodes from working",
     "play": "publish a bag over ROS 2, with /clock",
+    "prior": "learn the shapes of an anatomy from earlier subjects, to complete maps with",
     "replay": "map a bag offline with the object that the mapper node runs",
     "volume": "paste a bag's images into a volume (freehand 3-D reconstruction)",
     "acoustics": "make impedance, attenuation and backscatter from an MRI, a CT or labels",

@@ -92,4 +92,6 @@ def run(parsed: argparse.Namespace) -> int:
         f"{snapshot.mesh.area_mm2 / 100.0:.1f} cm² {snapshot.message}".rstrip(),
         soft_wrap=True,
     )
+    if snapshot.prior is not None:
+        console.print(snapshot.prior.message, markup=False)
     return 0

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from us_recon.errors import InputError
-from us_recon.evaluation.surfaces import SurfaceQuery, sample_surface, triangle_normals
 from us_recon.evaluation.visibility import MAX_INCIDENCE_DEG, View, visible_points
 from us_recon.occupancy.mesh import Mesh
+from us_recon.occupancy.mesh_queries import SurfaceQuery, sample_surface, triangle_normals
 
 SAMPLES = 50_000
 """Points drawn on each surface; the 95th percentile is then repeatable to 0.01 of itself."""

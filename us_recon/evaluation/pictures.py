@@ -10,8 +10,8 @@ import open3d as o3d
 from jaxtyping import Float, Float32, Float64, UInt8
 
 from us_recon.errors import InputError
-from us_recon.evaluation.surfaces import ray_scene
 from us_recon.occupancy.mesh import Mesh
+from us_recon.occupancy.mesh_queries import ray_scene
 
 BONE_RGB = (0.93, 0.87, 0.73)
 TRUTH_RGB = (0.55, 0.68, 0.80)

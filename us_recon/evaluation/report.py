@@ -19,9 +19,9 @@ from us_recon.evaluation.pictures import (
     lengthwise_up,
     render,
 )
-from us_recon.evaluation.surfaces import SurfaceQuery
 from us_recon.files import atomic_path
 from us_recon.occupancy.mesh import Mesh
+from us_recon.occupancy.mesh_queries import SurfaceQuery
 
 _SIZE_PX = (1200, 400)
 _RED_AT_MM = 4.0

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
-from us_recon.evaluation.surfaces import SurfaceQuery
 from us_recon.geometry.rigid import invert_rigid, transform_points
+from us_recon.occupancy.mesh_queries import SurfaceQuery
 from us_recon.occupancy.views import View
 
 __all__ = ["MAX_INCIDENCE_DEG", "View", "visible_points"]

@@ -175,6 +175,14 @@ def keys_beside(keys: Int64[np.ndarray, " n"], side: int) -> Int64[np.ndarray, "
     return np.unique(keys[:, None] + side * steps)
 
 
+def chosen_voxels(
+    blocks: Int64[np.ndarray, "n 3"], chosen: Bool[np.ndarray, "n 8 8 8"]
+) -> Int64[np.ndarray, "m 3"]:
+    """Return the indices of voxels that are marked, in the order of the blocks."""
+    found = np.argwhere(chosen)
+    return np.asarray(BLOCK * blocks[found[:, 0]] + found[:, 1:], np.int64)
+
+
 def _blocks(keys: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, "n 3"]:
     low = (1 << 21) - 1
     return np.stack([keys >> 42, (keys >> 21) & low, keys & low], axis=1) - _REACH

@@ -14,6 +14,8 @@ from us_recon.occupancy.mapper_settings import MapMethod, MapperSettings
 from us_recon.occupancy.maps import SurfaceMap
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.mesh_tools import without_small_parts
+from us_recon.occupancy.prior.completion import Completed, ShapeCompletion
+from us_recon.occupancy.prior.files import read_prior
 from us_recon.occupancy.slice_thickness import SliceThickness
 from us_recon.occupancy.surface import BeamSurface, SurfaceSource
 from us_recon.occupancy.views import View, ViewLog
@@ -50,6 +52,7 @@ class MapSnapshot:
         observed_volume_mm3: Volume of the voxels that were observed.
         full: Whether voxels were refused for want of memory.
         message: Why there is no surface, or that the map is full; empty where all is well.
+        prior: What a prior did, or why it did nothing; None without a prior.
     """
 
     mesh: Mesh
@@ -58,6 +61,7 @@ class MapSnapshot:
     observed_volume_mm3: float
     full: bool
     message: str
+    prior: Completed | None = None
 
 
 class OccupancyMapper:
@@ -67,16 +71,23 @@ class OccupancyMapper:
     """
 
     def __init__(self, settings: MapperSettings | None = None) -> None:
+        """Start an empty map.
+
+        Raises:
+            InputError: The file of the prior cannot be read.
+        """
         self.settings = settings or MapperSettings()
+        self._prior = read_prior(self.settings.prior) if self.settings.prior else None
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Forget everything but the prior."""
         self._map = self.settings.new_map()
         self._views = ViewLog()
         self._slices = SliceThickness(self.settings.spacing_mm, self.settings.half_thickness_mm)
         self._detector = BoneDetector(self.settings.bone_detector())
         self._learner, self._has_learnt = LabelLearner(self.settings.seed), False
+        self._completion = None if self._prior is None else ShapeCompletion(self._prior)
         self._frames = self._frames_with_surface = 0
 
     def integrate(
@@ -173,25 +184,38 @@ class OccupancyMapper:
         return self._views.views()
 
     def snapshot(self, complete: bool = True) -> MapSnapshot:
-        """Extract the surface.
+        """Extract the surface, and complete it where there is a prior that fits.
 
         Args:
-            complete: Mesh the whole map at once, and let a field look anew how far every frame
-                sees. Without it only what changed is done anew, which is meant for watching a scan:
-                a field's mesh may lag a little behind (see `FieldRaster`), other maps give the same
-                either way.
+            complete: Mesh the whole map at once, let a field look anew how far every frame sees,
+                and a prior search all poses. Without it only what changed is done anew and a prior
+                goes on from its last pose, which is meant for watching a scan: a field's mesh may
+                lag a little behind (see `FieldRaster`), other maps give the same either way.
         """
         mesh = self._map.extract_mesh(complete=complete)
         mesh = without_small_parts(mesh, self.settings.min_part_mm2)
+        completed = self._completed(mesh, complete)
         grid = self._map.grid
         full = grid.refused_blocks > 0 or (isinstance(self._map, FieldMap) and self._map.full)
         return MapSnapshot(
-            mesh=mesh,
+            mesh=mesh if completed is None else completed.mesh,
             frames=self._frames,
             frames_with_surface=self._frames_with_surface,
             observed_volume_mm3=grid.observed_voxels() * grid.spacing_mm**3,
             full=full,
             message=self._message(mesh, full),
+            prior=completed,
+        )
+
+    def _completed(self, mesh: Mesh, thorough: bool) -> Completed | None:
+        if self._completion is None:
+            return None
+        return self._completion.complete(
+            mesh,
+            self._map.empty_voxels(),
+            self.settings.spacing_mm,
+            thorough=thorough,
+            min_part_mm2=self.settings.min_part_mm2,
         )
 
     def save(self, path: Path | str) -> None:
@@ -210,15 +234,22 @@ class OccupancyMapper:
         write_map(record, Path(path))
 
     @classmethod
-    def load(cls, path: Path | str) -> "OccupancyMapper":
+    def load(cls, path: Path | str, prior: str | None = None) -> "OccupancyMapper":
         """Return the mapper that `save` wrote; scanning goes on from there.
 
+        Args:
+            path: The file.
+            prior: File of the prior to use, empty for none; the one the map was made with unless
+                told.
+
         Raises:
-            InputError: The file is not a map, or of a version that cannot be read.
+            InputError: The file is not a map, of a version that cannot be read, or its prior is
+                not there.
             ConfigError: Its settings are not valid.
         """
         record = read_map(Path(path))
-        mapper = cls(from_mapping(MapperSettings, record.settings))
+        told = {} if prior is None else {"prior": prior}
+        mapper = cls(from_mapping(MapperSettings, {**record.settings, **told}))
         mapper._map.grid.restore(record.grid)
         if isinstance(mapper._map, FieldMap) and record.field is not None:
             mapper._map.restore(record.field)

@@ -104,6 +104,11 @@ class MapperSettings:
         unit="MiB",
         minimum=1,
     )
+    prior: str = setting(
+        "",
+        "File of a shape prior (`us-recon prior train`) that fills in what was not seen; empty: "
+        "nothing is filled in",
+    )
     seed: int = setting(FieldSettings.seed, "Of a field's random choices", minimum=0)
 
     def bone_detector(self) -> BoneDetectorSettings:

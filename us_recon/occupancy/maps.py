@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from jaxtyping import Int64
+
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.occupancy.block_grid import BlockGrid
 from us_recon.occupancy.live_surface import LiveSurface
@@ -48,3 +51,6 @@ class SurfaceMap(Protocol):
             complete: Mesh the whole map at once; without it only what changed since the last time
                 is done anew. A map of voxels gives the same mesh either way.
         """
+
+    def empty_voxels(self) -> Int64[np.ndarray, "n 3"]:
+        """Return the voxels that were clearly seen to be empty, in front of all surfaces."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int32
+from jaxtyping import Bool, Float32, Int32
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,11 +14,13 @@ class Mesh:
         vertices_mm: Vertex positions.
         triangles: Vertex indices, counter-clockwise seen from outside.
         confidence: How well each vertex was observed, 0 to 1; None where that is unknown.
+        observed: Whether each vertex was seen, or filled in by a prior; None where all were seen.
     """
 
     vertices_mm: Float32[np.ndarray, "vertices 3"]
     triangles: Int32[np.ndarray, "triangles 3"]
     confidence: Float32[np.ndarray, " vertices"] | None = None
+    observed: Bool[np.ndarray, " vertices"] | None = None
 
     @classmethod
     def empty(cls) -> "Mesh":

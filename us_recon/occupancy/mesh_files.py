@@ -11,14 +11,17 @@ from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.mesh_tools import from_open3d, to_open3d
 
 _EMPTY_OBJ = b"# no surface\n"
+_PLY_TYPES = {"<f4": "float", "u1": "uchar"}
+_SEEN_RGB, _FILLED_RGB = (237, 222, 186), (115, 153, 217)
 FORMATS = (".ply", ".stl", ".obj")
 
 
 def write_mesh(mesh: Mesh, path: Path | str) -> None:
     """Write a mesh, whole or not at all.
 
-    A PLY file also holds the confidence, as the vertex property `confidence`. An empty mesh gives
-    a valid file without triangles, except in STL, which has no such thing.
+    A PLY file also holds the confidence, as the vertex property `confidence`, and, where a prior
+    filled something in, `observed` (1 or 0) and a colour: that of bone, or blue for what is filled
+    in. An empty mesh gives a valid file without triangles, except in STL, which has no such thing.
 
     Args:
         mesh: What to write.
@@ -84,15 +87,20 @@ def _says_empty(path: Path, ending: str) -> bool:
 def _ply(mesh: Mesh) -> bytes:
     """Binary PLY (Turk 1994); Open3D's writer knows no confidence."""
     vertex = [("x", "<f4"), ("y", "<f4"), ("z", "<f4")]
-    names = ["x", "y", "z"]
     if mesh.confidence is not None:
         vertex.append(("confidence", "<f4"))
-        names.append("confidence")
+    if mesh.observed is not None:
+        vertex += [(name, "u1") for name in ("observed", "red", "green", "blue")]
     vertices = np.zeros(len(mesh.vertices_mm), vertex)
     for axis, name in enumerate("xyz"):
         vertices[name] = mesh.vertices_mm[:, axis]
     if mesh.confidence is not None:
         vertices["confidence"] = mesh.confidence
+    if mesh.observed is not None:
+        vertices["observed"] = mesh.observed
+        colours = np.where(mesh.observed[:, None], _SEEN_RGB, _FILLED_RGB)
+        for channel, name in enumerate(("red", "green", "blue")):
+            vertices[name] = colours[:, channel]
     faces = np.zeros(len(mesh.triangles), [("count", "u1"), ("corners", "<i4", 3)])
     faces["count"], faces["corners"] = 3, mesh.triangles
     header = [
@@ -100,7 +108,7 @@ def _ply(mesh: Mesh) -> bytes:
         "format binary_little_endian 1.0",
         "comment unit millimetre",
         f"element vertex {len(vertices)}",
-        *(f"property float {name}" for name in names),
+        *(f"property {_PLY_TYPES[kind]} {name}" for name, kind in vertex),
         f"element face {len(faces)}",
         "property list uchar int vertex_indices",
         "end_header\n",

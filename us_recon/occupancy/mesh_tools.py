@@ -44,7 +44,7 @@ def without_small_parts(mesh: Mesh, min_area_mm2: float) -> Mesh:
 def decimated(mesh: Mesh, max_triangles: int) -> Mesh:
     """Return the mesh with at most `max_triangles` triangles (quadric edge collapse).
 
-    The confidence of each new vertex is that of the nearest old one.
+    Confidence and what was observed are for each new vertex those of the nearest old one.
 
     Raises:
         InputError: `max_triangles` is below 1.
@@ -54,11 +54,33 @@ def decimated(mesh: Mesh, max_triangles: int) -> Mesh:
     if len(mesh.triangles) <= max_triangles:
         return mesh
     fewer = from_open3d(to_open3d(mesh).simplify_quadric_decimation(max_triangles))
-    if mesh.confidence is None:
-        return fewer
     _, nearest = KDTree(mesh.vertices_mm).query(fewer.vertices_mm)
-    confidence = mesh.confidence[nearest]
-    return Mesh(fewer.vertices_mm, fewer.triangles, confidence)
+    return Mesh(
+        fewer.vertices_mm,
+        fewer.triangles,
+        confidence=None if mesh.confidence is None else mesh.confidence[nearest],
+        observed=None if mesh.observed is None else mesh.observed[nearest],
+    )
+
+
+def around_vertices(mesh: Mesh, keep: Bool[np.ndarray, " vertices"]) -> Mesh:
+    """Return the triangles that have any of these vertices."""
+    return _with_triangles(mesh, keep[mesh.triangles].any(axis=1))
+
+
+def joined(first: Mesh, second: Mesh) -> Mesh:
+    """Return two meshes as one; of a property that only one has there is none."""
+    triangles = second.triangles + np.int32(len(first.vertices_mm))
+    both = [(first.confidence, second.confidence), (first.observed, second.observed)]
+    confidence, observed = (
+        None if a is None or b is None else np.concatenate([a, b]) for a, b in both
+    )
+    return Mesh(
+        np.concatenate([first.vertices_mm, second.vertices_mm]),
+        np.concatenate([first.triangles, triangles]),
+        confidence,
+        observed,
+    )
 
 
 def _with_triangles(mesh: Mesh, keep: Bool[np.ndarray, " triangles"]) -> Mesh:
@@ -67,4 +89,5 @@ def _with_triangles(mesh: Mesh, keep: Bool[np.ndarray, " triangles"]) -> Mesh:
         vertices_mm=mesh.vertices_mm[used],
         triangles=triangles.reshape(-1, 3).astype(np.int32),
         confidence=None if mesh.confidence is None else mesh.confidence[used],
+        observed=None if mesh.observed is None else mesh.observed[used],
     )

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Int64
 
 from us_recon.imaging.frame import TrackedFrame
-from us_recon.occupancy.block_grid import BlockGrid
+from us_recon.occupancy.block_grid import BlockGrid, chosen_voxels
 from us_recon.occupancy.live_surface import LiveSurface
 from us_recon.occupancy.maps import FusionSettings
 from us_recon.occupancy.mesh import Mesh
@@ -13,6 +14,8 @@ from us_recon.occupancy.meshing import extract_surface
 from us_recon.occupancy.projection import observe
 from us_recon.occupancy.surface import BeamSurface
 from us_recon.settings import setting
+
+_EMPTY = 0.5  # of the truncation in front of the surface: clear of it
 
 
 @dataclass(frozen=True)
@@ -73,3 +76,9 @@ class TsdfMap:
         return extract_surface(
             self.grid.arrays(), self.grid.spacing_mm, min_weight=self.settings.min_weight
         )
+
+    def empty_voxels(self) -> Int64[np.ndarray, "n 3"]:
+        """Return the voxels that were clearly seen to be empty."""
+        arrays = self.grid.arrays()
+        known = arrays.weight > self.settings.min_weight
+        return chosen_voxels(arrays.blocks, known & (arrays.value > _EMPTY))

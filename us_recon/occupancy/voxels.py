@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from us_recon.imaging.frame import TrackedFrame
-from us_recon.occupancy.block_grid import BlockGrid, GridArrays
+from us_recon.occupancy.block_grid import BlockGrid, GridArrays, chosen_voxels
 from us_recon.occupancy.live_surface import LiveSurface
 from us_recon.occupancy.maps import FusionSettings
 from us_recon.occupancy.mesh import Mesh
@@ -14,6 +14,8 @@ from us_recon.occupancy.meshing import extract_surface
 from us_recon.occupancy.projection import observe
 from us_recon.occupancy.surface import BeamSurface
 from us_recon.settings import setting
+
+_EMPTY = -1.0  # log-odds: more than one certain beam says so
 
 
 @dataclass(frozen=True)
@@ -75,3 +77,9 @@ class LogOddsMap:
         """Return the content of blocks with values below 0 inside."""
         arrays = self.grid.arrays(only)
         return replace(arrays, value=-arrays.value)
+
+    def empty_voxels(self) -> Int64[np.ndarray, "n 3"]:
+        """Return the voxels that were clearly seen to be empty."""
+        arrays = self.grid.arrays()
+        known = arrays.weight > self.settings.min_weight
+        return chosen_voxels(arrays.blocks, known & (arrays.value < _EMPTY))

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from us_recon.files import atomic_path
 from us_recon.occupancy.mapper import MapSnapshot, OccupancyMapper
@@ -59,8 +60,22 @@ def save_map_outputs(
         "area_mm2": snapshot.mesh.area_mm2,
         "observed_volume_mm3": snapshot.observed_volume_mm3,
         "message": snapshot.message,
+        "prior": _prior(snapshot),
         "settings": asdict(mapper.settings),
     }
     with atomic_path(folder / SUMMARY_FILE) as partial:
         partial.write_text(json.dumps(summary, indent=2) + "\n")
     return snapshot
+
+
+def _prior(snapshot: MapSnapshot) -> dict[str, Any] | None:
+    """Return what a prior did, as plain values; None without one."""
+    completed = snapshot.prior
+    if completed is None:
+        return None
+    told: dict[str, Any] = {"message": completed.message}
+    if completed.fit is not None and completed.judgement is not None:
+        told |= asdict(completed.judgement)
+        told["T_prior_world"] = completed.fit.T_prior_world.tolist()
+        told["coefficients"] = completed.fit.coefficients.tolist()
+    return told

@@ -8,13 +8,13 @@ import nibabel
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from us_recon.evaluation.surfaces import SurfaceQuery, vertex_normals
 from us_recon.evaluation.visibility import View, visible_points
 from us_recon.files import atomic_path
 from us_recon.imaging.volume import Volume
 from us_recon.io.landmarks import write_tag_pairs
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.mesh_files import write_mesh
+from us_recon.occupancy.mesh_queries import SurfaceQuery, vertex_normals
 from us_recon.simulation.cell import ScanningCell
 
 MRI_FILE = "mri.nii.gz"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int64
 
 from us_recon.errors import InputError
 from us_recon.imaging.frame import TrackedFrame
@@ -136,6 +137,10 @@ class FieldMap:
             self.fit, self.seen, self.replay, counts, self.grid,
             settings.voxel_weight, settings.min_views,
         )  # fmt: skip
+
+    def empty_voxels(self) -> Int64[np.ndarray, "n 3"]:
+        """Return the voxels that the partner clearly saw to be empty."""
+        return self.voxels.empty_voxels()
 
     def state(self) -> dict[str, Any]:
         """Return all that scanning goes on from, but the partner's voxels."""

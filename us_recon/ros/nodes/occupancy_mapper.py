@@ -44,6 +44,7 @@ class OccupancyMapperNode(FrameConsumer):
         self._meshed_frames = 0
         self._vertices = self._triangles = 0
         self._observed_mm3 = 0.0
+        self._prior_message = ""
         self._mesh_publisher = self.create_publisher(Marker, "~/mesh", qos.LATCHED)
         self._points_publisher = self.create_publisher(PointCloud2, "~/points", qos.STATUS)
         self._status_publisher = self.create_publisher(MappingStatus, "~/status", qos.STATUS)
@@ -72,6 +73,7 @@ class OccupancyMapperNode(FrameConsumer):
         self._meshed_frames = self.frames_used
         with self._mapper_lock:
             snapshot = self.mapper.snapshot(complete=False)
+        self._prior_message = "" if snapshot.prior is None else snapshot.prior.message
         self._vertices = len(snapshot.mesh.vertices_mm)
         self._triangles = len(snapshot.mesh.triangles)
         self._observed_mm3 = snapshot.observed_volume_mm3
@@ -82,6 +84,7 @@ class OccupancyMapperNode(FrameConsumer):
                 self.assembler_settings.world_frame,
                 conversions.time_message(self.newest_ns),
                 BONE_RGBA,
+                snapshot.mesh.observed,
             )
         )
         self.mesh_count += 1
@@ -132,7 +135,8 @@ class OccupancyMapperNode(FrameConsumer):
             return MappingStatus.STATE_STALLED, waiting or silent
         if self.frames_used == 0:
             return MappingStatus.STATE_WAITING, waiting or "the first frame is being integrated"
-        return MappingStatus.STATE_MAPPING, f"{self.frames_used} frames in the map"
+        parts = [f"{self.frames_used} frames in the map", self._prior_message]
+        return MappingStatus.STATE_MAPPING, "; ".join(filter(None, parts))
 
     def save(self) -> str:
         """Write mesh, map and summary to the output folder; return a line about them."""

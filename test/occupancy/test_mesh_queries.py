@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from us_recon.errors import InputError
-from us_recon.evaluation.surfaces import SurfaceQuery, sample_surface, triangle_normals
 from us_recon.occupancy.mesh import Mesh
+from us_recon.occupancy.mesh_queries import SurfaceQuery, sample_surface, triangle_normals
 
 Maker = Callable[..., Mesh]
 

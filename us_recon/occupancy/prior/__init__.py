@@ -1,0 +1,1 @@
+"""A low-dimensional shape prior from earlier subjects: trained, fitted and shown apart."""
