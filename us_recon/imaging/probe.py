@@ -6,6 +6,7 @@ The `transducer` frame has its origin at the centre of the array face, x to the 
 MF orientation: columns run to the marked side, rows run away from the probe.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -99,6 +100,17 @@ class ProbeGeometry:
         _require(ordered, "angle_min_deg, angle_max_deg", angles, "-90 < min < max < 90")
         if self.kind == ProbeKind.CONVEX:
             _require(self.radius_mm > 0, "radius_mm", self.radius_mm, "the face's radius, above 0")
+
+    @classmethod
+    def from_fields(cls, values: Mapping[str, Any]) -> "ProbeGeometry":
+        """Return the geometry that `dataclasses.asdict` made these values of, as files keep it.
+
+        Raises:
+            KeyError, TypeError: A name is missing or unknown.
+            ValueError: The kind is unknown.
+            InputError: The values describe no probe.
+        """
+        return cls(**{**values, "kind": ProbeKind(values["kind"])})
 
     @classmethod
     def linear(

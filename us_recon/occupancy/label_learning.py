@@ -19,7 +19,7 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from us_recon.imaging.frame import TrackedFrame
-from us_recon.imaging.probe import ProbeGeometry, ProbeKind
+from us_recon.imaging.probe import ProbeGeometry
 from us_recon.occupancy.bone_network import Weights, inputs_of, log_shares, trained
 from us_recon.occupancy.bone_training import (
     Depths,
@@ -157,10 +157,8 @@ class LabelLearner:
         self.steps, self.labels = (int(count) for count in state["counts"])
         self._off_mm, self._rule_off_mm = state["off_mm"], state["rule_off_mm"].tolist()
         self.useful = bool(state["useful"])
-        geometries = [
-            ProbeGeometry(**{**values, "kind": ProbeKind(values["kind"])})
-            for values in json.loads(str(state["geometries"]))
-        ]
+        kept = json.loads(str(state["geometries"]))
+        geometries = [ProbeGeometry.from_fields(values) for values in kept]
         self._images, grey, depth_mm = [], state["grey"], state["depth_mm"]
         for number in state["geometry"]:
             geometry = geometries[int(number)]

@@ -11,7 +11,7 @@ import numpy as np
 
 from us_recon.errors import InputError
 from us_recon.files import atomic_path
-from us_recon.imaging.probe import ProbeGeometry, ProbeKind
+from us_recon.imaging.probe import ProbeGeometry
 from us_recon.occupancy.block_grid import GridArrays
 from us_recon.occupancy.brightness import Calibration
 from us_recon.occupancy.views import ViewLog
@@ -125,17 +125,13 @@ def _record(header: Mapping[str, Any], archive: Mapping[str, Any]) -> MapRecord:
         frames=header["frames"],
         frames_with_surface=header["frames_with_surface"],
         grid=GridArrays(archive["blocks"], archive["value"], archive["weight"]),
-        geometry=geometry and _geometry(geometry),
+        geometry=geometry and ProbeGeometry.from_fields(geometry),
         calibration=calibration and Calibration(**calibration, by_depth=archive["by_depth"]),
         views=ViewLog.of(
             archive["poses"],
             archive["pose_geometry"],
-            [_geometry(values) for values in header["geometries"]],
+            [ProbeGeometry.from_fields(values) for values in header["geometries"]],
         ),
         field=field or None,
         learnt=learnt or None,
     )
-
-
-def _geometry(values: Mapping[str, Any]) -> ProbeGeometry:
-    return ProbeGeometry(**{**values, "kind": ProbeKind(values["kind"])})

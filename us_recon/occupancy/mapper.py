@@ -86,7 +86,9 @@ class OccupancyMapper:
         self._views = ViewLog()
         self._slices = SliceThickness(self.settings.spacing_mm, self.settings.half_thickness_mm)
         self._detector = BoneDetector(self.settings.bone_detector())
-        self._learner, self._has_learnt = LabelLearner(self.settings.seed), False
+        adaptive = self.settings.detector == "adaptive"
+        self._learner = LabelLearner(self.settings.seed) if adaptive else None
+        self._has_learnt = False
         self._completion = None if self._prior is None else ShapeCompletion(self._prior)
         self._frames = self._frames_with_surface = 0
 
@@ -144,9 +146,9 @@ class OccupancyMapper:
 
     def _learn(self, frame: TrackedFrame, steps: int | None) -> None:
         """Let a label judge rule and network, then let the network learn from it."""
-        if self.settings.detector != "adaptive" or frame.label is None or self._has_learnt:
-            return
         learner = self._learner
+        if learner is None or frame.label is None or self._has_learnt:
+            return
         found = self._detector.compared(frame.image, frame.geometry, learner.weights)
         steps = self.settings.learning_steps if steps is None else steps
         learner.learn(frame, frame.label, *found, steps)
@@ -154,7 +156,8 @@ class OccupancyMapper:
 
     def _use_what_was_learnt(self) -> None:
         learner = self._learner
-        self._detector.learnt = learner.weights if learner.useful else None
+        if learner is not None:
+            self._detector.learnt = learner.weights if learner.useful else None
 
     def look_again(self, steps: int) -> None:
         """Forget the map, but not what labels have taught; show the frames once more from there.
@@ -165,7 +168,8 @@ class OccupancyMapper:
             steps: For how many more steps to learn before.
         """
         learner = self._learner
-        learner.finish(steps)
+        if learner is not None:
+            learner.finish(steps)
         self.reset()
         self._learner, self._has_learnt = learner, True
         self._use_what_was_learnt()
@@ -226,7 +230,7 @@ class OccupancyMapper:
             frames_with_surface=self._frames_with_surface,
             grid=self._map.grid.arrays(),
             field=self._map.state() if isinstance(self._map, FieldMap) else None,
-            learnt=self._learner.state() if self._learner.labels else None,
+            learnt=self._learner.state() if self._learner and self._learner.labels else None,
             geometry=self._detector.geometry,
             calibration=self._detector.calibration,
             views=self._views,
@@ -253,7 +257,7 @@ class OccupancyMapper:
         mapper._map.grid.restore(record.grid)
         if isinstance(mapper._map, FieldMap) and record.field is not None:
             mapper._map.restore(record.field)
-        if record.learnt is not None:
+        if mapper._learner is not None and record.learnt is not None:
             mapper._learner.restore(record.learnt)
             mapper._use_what_was_learnt()
         mapper._frames, mapper._frames_with_surface = record.frames, record.frames_with_surface

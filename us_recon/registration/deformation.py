@@ -29,13 +29,11 @@ from us_recon.registration.objective import Objective, make_objective
 from us_recon.registration.observation import observe
 from us_recon.registration.patches import Patches
 from us_recon.registration.settings import RegistrationSettings
-from us_recon.registration.tracking_filter import NATS_PER_SCORE
+from us_recon.registration.tracking_filter import NATS_PER_SCORE, TRUE_CURVATURE
 from us_recon.settings import setting
 
 _JITTER = 1e-4
 _SOFTEST, _STIFFEST, _RAISE, _LOWER = 0.25, 1e4, 4.0, 0.5
-_TRUE_CURVATURE = 0.25
-"""The score's own curvature as a share of its Gauss-Newton matrix, which counts speckle too."""
 _LEAST_GAIN_ELSEWHERE = 0.003
 """In score. Set by us: on the development seeds of ``python -m benchmarks.brain_shift`` undeformed
 brains gain up to 0.004, and are made worse by 0.05 mm; those deformed by 5 mm gain more."""
@@ -213,7 +211,7 @@ class _Fit:
         stiffness = 1.0
         gradient, curvature = self._linearised(u)
         for _ in range(steps):
-            matrix = stiffness * self._nats * _TRUE_CURVATURE * curvature + prior
+            matrix = stiffness * self._nats * TRUE_CURVATURE * curvature + prior
             step = np.linalg.solve(matrix, self._nats * gradient - prior @ u.ravel())
             candidate = u + step.reshape(-1, 3)
             there = self._cost(candidate)

@@ -27,7 +27,7 @@ NATS_PER_SCORE = 50.0
 that on the development procedures of ``python -m benchmarks.brain_tracking --dev`` the errors are
 about as large as the covariance says: windows overlap and speckle stays with the tissue, so that a
 window tells some five times less than it would if all of it were new."""
-_TRUE_CURVATURE = 0.25
+TRUE_CURVATURE = 0.25
 """The score's own curvature as a share of its Gauss-Newton matrix, which counts speckle too."""
 _SOFTEST, _STIFFEST, _RAISE, _LOWER = 0.5, 64.0, 4.0, 0.5
 _TURN_RADIUS_MM = 20.0
@@ -112,7 +112,7 @@ def corrected(prior: Belief, objective: Objective, max_iterations: int) -> Corre
     least = NATS_PER_SCORE * (1.0 - here.score)
     stiffness, iterations, converged = 1.0, 0, False
     while iterations < max_iterations and not converged and stiffness < _STIFFEST:
-        matrix = stiffness * NATS_PER_SCORE * _TRUE_CURVATURE * here.curvature + information
+        matrix = stiffness * NATS_PER_SCORE * TRUE_CURVATURE * here.curvature + information
         twist = np.linalg.solve(matrix, NATS_PER_SCORE * here.gradient - information @ away)
         candidate = turn_about_centre(centre, T, twist)
         there, off = objective.linearise(candidate), twist_between(centre, prior, candidate)
@@ -125,7 +125,7 @@ def corrected(prior: Belief, objective: Objective, max_iterations: int) -> Corre
             stiffness = max(stiffness * _LOWER, _SOFTEST)
         else:
             stiffness *= _RAISE
-    gained = NATS_PER_SCORE * _TRUE_CURVATURE * here.curvature
+    gained = NATS_PER_SCORE * TRUE_CURVATURE * here.curvature
     covariance = np.linalg.inv(information + gained)
     belief = replace(prior, T_mri_world=T, covariance=0.5 * (covariance + covariance.T))
     surprise = float(away @ information @ away)

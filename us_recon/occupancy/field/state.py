@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from us_recon.imaging.probe import ProbeGeometry, ProbeKind
+from us_recon.imaging.probe import ProbeGeometry
 from us_recon.occupancy.brightness import Calibration
 from us_recon.occupancy.field.fit import FieldFit
 from us_recon.occupancy.field.lattice import LatticeArrays
@@ -72,7 +72,7 @@ def restored_replay(arrays: Mapping[str, Any], memory_mb: float) -> tuple[Replay
     """Return what `replay_state` described."""
     told = json.loads(str(arrays["replay"]))
     values = told["geometry"]
-    geometry = ProbeGeometry(**{**values, "kind": ProbeKind(values["kind"])})
+    geometry = ProbeGeometry.from_fields(values)
     replay = Replay(LineGeometry(geometry, told["first"]), memory_mb)
     columns = {
         name.removeprefix("frames_"): column
