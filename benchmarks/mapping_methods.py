@@ -70,25 +70,21 @@ def mapped(frames: Sequence[TrackedFrame], settings: MapperSettings) -> Mesh:
     return mapper.snapshot().mesh
 
 
-MAPPING_METHODS: dict[str, MappingMethod] = {
+METHODS: dict[str, MappingMethod] = {
     "log-odds voxels, labels only": labels_only(MapMethod.LOG_ODDS),
     "log-odds voxels + detector": with_detector(MapMethod.LOG_ODDS),
+    "log-odds voxels + learned detector": with_detector(MapMethod.LOG_ODDS, detector="both"),
     "TSDF, labels only": labels_only(MapMethod.TSDF),
     "TSDF + detector": with_detector(MapMethod.TSDF),
-    "naive occupancy": naive_occupancy,
-}
-
-LEARNED_METHODS: dict[str, MappingMethod] = {
-    "log-odds voxels + learned detector": with_detector(MapMethod.LOG_ODDS, detector="both"),
     "TSDF + learned detector": with_detector(MapMethod.TSDF, detector="both"),
     "TSDF + adaptive detector": with_detector(MapMethod.TSDF, detector="adaptive"),
     "TSDF + adaptive detector, twice": looked_at_again(MapMethod.TSDF, detector="adaptive"),
-    "field + learned detector": with_detector(MapMethod.FIELD, detector="both"),
-}
-
-FIELD_METHODS: dict[str, MappingMethod] = {
     "field + detector": with_detector(MapMethod.FIELD),
     "field + detector, transmitted labels": with_detector(
         MapMethod.FIELD, label_loss="transmitted"
     ),
+    "field + learned detector": with_detector(MapMethod.FIELD, detector="both"),
+    "field + adaptive detector, twice": looked_at_again(MapMethod.FIELD, detector="adaptive"),
+    "naive occupancy": naive_occupancy,
 }
+"""The mapper with its method and detector; a row of the tables each."""

@@ -4,25 +4,65 @@ python -m benchmarks.spine_mapping [--fast] [--dev]
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from benchmarks.arguments import parse_run
 from benchmarks.cases import Case, column, median, of, write_cases
 from benchmarks.mapping_methods import (
-    FIELD_METHODS,
-    LEARNED_METHODS,
-    MAPPING_METHODS,
+    LOOK_AGAIN_STEPS,
+    METHODS,
     MappingMethod,
+    with_detector,
 )
 from benchmarks.measure import measured
 from benchmarks.sets import SPINE_SETS, MappingCase, SpineSet
+from benchmarks.shape_prior import TRAINING_SEEDS, true_surface
 from benchmarks.tables import write_table
 from benchmarks.true_surface import TrueSurface, distances
+from us_recon.occupancy.mapper import MapMethod
+from us_recon.occupancy.prior.files import write_prior
+from us_recon.occupancy.prior.settings import TrainingSettings
+from us_recon.occupancy.prior.training import Subject, train_prior
 from us_recon.pipeline.threads import use_one_thread
 
-METHODS = {**MAPPING_METHODS, **LEARNED_METHODS, **FIELD_METHODS}
+PROCESSES = 2
+BASE = (
+    "log-odds voxels, labels only",
+    "log-odds voxels + detector",
+    "TSDF, labels only",
+    "TSDF + detector",
+    "field + detector",
+)
+LEARNED = (
+    "log-odds voxels + learned detector",
+    "TSDF + learned detector",
+    "field + learned detector",
+)
+ADAPTIVE = (
+    "TSDF + adaptive detector",
+    "TSDF + adaptive detector, twice",
+    "field + adaptive detector, twice",
+)
+TRANSMITTED, NAIVE = "field + detector, transmitted labels", "naive occupancy"
+WITH_PRIOR = "TSDF + detector + shape prior"
+SPARSE = (*BASE, *LEARNED, *ADAPTIVE, NAIVE)
+METHODS_OF = {
+    "spine-k1": (*BASE, NAIVE),
+    "spine-k5": (*SPARSE, TRANSMITTED, WITH_PRIOR),
+    "spine-k20": (*SPARSE, TRANSMITTED),
+    "spine-k0": (*BASE, *LEARNED),
+    "spine-k5-missing": (*BASE, *LEARNED, *ADAPTIVE[:2], NAIVE),
+    "spine-k5-off": SPARSE,
+}
+"""What each set's table compares: a detector that adapts needs frames with a label and without."""
 FAST_SETS = ("spine-k5", "spine-k0")
+FAST_METHODS = (*BASE[:4], NAIVE)  # a field takes longer than all the others
 NO_SURFACE = "no surface"
 DISTANCES = (
     "Chamfer mm", "HD95 mm", "median mm", "p95 mm", "truth to mesh mm", "whole Chamfer mm",
@@ -46,16 +86,21 @@ inside; that is its error in `p95` and `HD95`, and `truth to mesh` is free of it
 
 - `labels only`: maps of the labelled frames alone; slices speak for up to 5 mm to either side.
 - `+ detector`: the mapper at its defaults, with the bone detector on frames without a label.
-- `+ learned detector`: the same with `detector:=both`, the rule and a network that was trained on
-  other virtual patients of the same kind.
+- `+ learned detector`: the same with `detector:=both`, the rule and a network from simulation. It
+  was trained on other virtual patients of the same kind: on them it is at its best.
+- `+ adaptive detector`: the rule alone until the network has learnt from labels of this recording,
+  as they come, and comes nearer to those it has not seen. `twice`: then the recording once more,
+  after {again} further steps on all labels together.
 - `field`: the occupancy field on all frames, four steps each, with the detector on frames without a
   label, fused with log-odds voxels; balanced label loss, or the one of UltrON (`transmitted`).
 - `naive occupancy`: feature grids of 8 to 1 mm and a network of two layers, fitted to the masks as
   they are (shadow is empty space), and kept within 3 mm of a labelled slice (5 and 8 mm changed
   nothing on a development patient).
+- `+ shape prior`: completed with a prior of {subjects} other virtual spines, drawn from the same
+  population (see `shape_prior`).
 
-CPU: of one thread per frame of the sweep, labelled or not, meshing included. Memory: peak above
-what was resident before.
+CPU: of one thread per frame of the sweep, labelled or not, learning and meshing included; for
+`twice` of both times. Memory: peak above what was resident before.
 """
 
 
@@ -63,22 +108,41 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Map all patients of all sets by all methods and write the tables."""
     run = parse_run(__doc__, arguments)
     use_one_thread()
-    sets = [one for one in SPINE_SETS.values() if not run.fast or one.name in FAST_SETS]
-    methods = MAPPING_METHODS if run.fast else METHODS  # a field takes longer than all the others
-    cases: dict[str, list[Case]] = {one.name: [] for one in sets}
-    for seed in run.seeds(sets[0]):  # one scan serves all sets
-        truth: TrueSurface | None = None
-        for one in sets:
-            case = one.case(seed)
-            truth = truth or TrueSurface(case.truth, case.views)
-            for name, method in methods.items():
-                cases[one.name].append({"seed": seed, "method": name, **tried(method, case, truth)})
-                print(one.name, cases[one.name][-1], flush=True)
-    for one in sets:
-        rows = [row(name, of(cases[one.name], method=name)) for name in methods]
-        name = one.name.replace("-", "_")
-        write_cases(name, cases[one.name], run.results)
-        write_table(name, rows, note(one, run.seeds(one)), run.results)
+    wanted = {
+        name: tuple(m for m in methods if not run.fast or m in FAST_METHODS)
+        for name, methods in METHODS_OF.items()
+        if not run.fast or name in FAST_SETS
+    }
+    seeds = run.seeds(next(iter(SPINE_SETS.values())))
+    with TemporaryDirectory() as folder:
+        prior = Path(folder) / "spines.npz"
+        if any(WITH_PRIOR in methods for methods in wanted.values()):
+            subjects = [Subject(f"spine {n}", true_surface("spine", n)) for n in TRAINING_SEEDS]
+            write_prior(train_prior(subjects, TrainingSettings(anatomy="spine")), prior)
+        with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
+            found = list(pool.map(partial(of_patient, wanted=wanted, prior=prior), seeds))
+    for name, methods in wanted.items():
+        cases = [case for cases in found for case in cases[name]]
+        rows = [row(method, of(cases, method=method)) for method in methods]
+        table = name.replace("-", "_")
+        write_cases(table, cases, run.results)
+        write_table(table, rows, note(SPINE_SETS[name], seeds), run.results)
+
+
+def of_patient(seed: int, wanted: dict[str, tuple[str, ...]], prior: Path) -> dict[str, list[Case]]:
+    """Return the figures of all methods on one patient, whose scan serves all sets."""
+    use_one_thread()
+    cases: dict[str, list[Case]] = {name: [] for name in wanted}
+    truth: TrueSurface | None = None
+    for name, methods in wanted.items():
+        case = SPINE_SETS[name].case(seed)
+        truth = truth or TrueSurface(case.truth, case.views)
+        for method in methods:
+            mapping = METHODS.get(method) or with_detector(MapMethod.TSDF, prior=str(prior))
+            found = tried(mapping, case, truth)
+            cases[name].append({"seed": seed, "method": method, **found})
+            print(name, cases[name][-1], flush=True)
+    return cases
 
 
 def tried(method: MappingMethod, case: MappingCase, truth: TrueSurface) -> Case:
@@ -127,6 +191,8 @@ def note(one: SpineSet, seeds: Sequence[int]) -> str:
         labels=(every + spoilt).replace(" th", "th"),
         seeds=", ".join(map(str, seeds)),
         none=NO_SURFACE,
+        again=LOOK_AGAIN_STEPS,
+        subjects=len(TRAINING_SEEDS),
     )
 
 

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.mapping_methods import MAPPING_METHODS, MappingMethod
+from benchmarks.mapping_methods import METHODS as ALL_METHODS
+from benchmarks.mapping_methods import MappingMethod
 from benchmarks.naive_occupancy import NaiveSettings, naive_occupancy
+from benchmarks.sets import SPINE_SETS
+from benchmarks.spine_mapping import METHODS_OF, WITH_PRIOR
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.mesh_queries import SurfaceQuery, sample_surface
@@ -16,8 +19,14 @@ from us_recon.occupancy.mesh_queries import SurfaceQuery, sample_surface
 Scan = Callable[..., list[TrackedFrame]]
 # Shorter than in the benchmarks, on a field that is far smaller too.
 QUICK = NaiveSettings(min_steps=160, steps_per_frame=1, learning_rate=3e-2, pixels_per_frame=128)
+BASELINES = (
+    "log-odds voxels, labels only",
+    "log-odds voxels + detector",
+    "TSDF, labels only",
+    "TSDF + detector",
+)
 METHODS: dict[str, MappingMethod] = {
-    **MAPPING_METHODS,
+    **{name: ALL_METHODS[name] for name in BASELINES},
     "naive occupancy": partial(naive_occupancy, settings=QUICK),
 }
 LABELS_ONLY = [name for name in METHODS if "detector" not in name]
@@ -32,6 +41,11 @@ def mean_mm(truth: Mesh, mesh: Mesh) -> float:
 
 def test_the_table_has_a_row_for_each_class_of_method() -> None:
     assert len(LABELS_ONLY) == 3 and len(WITH_DETECTOR) == 2
+
+
+def test_each_set_compares_methods_that_there_are() -> None:
+    assert set(METHODS_OF) == set(SPINE_SETS)
+    assert set().union(*METHODS_OF.values()) == {*ALL_METHODS, WITH_PRIOR}
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -36,6 +36,7 @@ from us_recon.occupancy.surface import BeamSurface
 _ENOUGH, _MANY = 3, 8  # labels: from which on the network may be used; and learns less from each
 _MISSED_MM = 2.0  # what a surface counts that is missed, or seen where there is none
 _FORGETTING = 0.9
+_FOLDS = 4  # halves of a few labels teach so little that they do not show what all of them would
 _BATCH, _LEARNING_RATE, _DECAY = 2, 2e-3, 1e-3
 _MEMORY = 200  # images; the newest takes the place of one drawn at random
 _MEAN_OVER = 30  # steps, about
@@ -109,19 +110,19 @@ class LabelLearner:
     def finish(self, steps: int) -> None:
         """Learn all images together, once no more will come.
 
-        Half of them judge what is learnt from the others, and the other way round.
+        Every fourth of them judges what is learnt from the others, in turn.
         """
         if len(self._images) >= 2 * _ENOUGH:
-            off_mm = 0.0
-            for seen, kept in ((0, 1), (1, 0)):
-                trial = LabelLearner(self._seed)
-                trial._images = self._images[seen::2]
-                trial._go_on(steps)
-                off_mm += sum(
-                    _off_mm(one.depth_mm, trial._found(one)) for one in self._images[kept::2]
-                )
+            off_mm = sum(self._unseen_off_mm(fold, steps) for fold in range(_FOLDS))
             self.useful |= off_mm < sum(self._rule_off_mm)
         self._go_on(steps)
+
+    def _unseen_off_mm(self, fold: int, steps: int) -> float:
+        """Return how far off every fourth image is found by what is learnt from the others."""
+        trial = LabelLearner(self._seed)
+        trial._images = [one for k, one in enumerate(self._images) if k % _FOLDS != fold]
+        trial._go_on(steps)
+        return sum(_off_mm(one.depth_mm, trial._found(one)) for one in self._images[fold::_FOLDS])
 
     def _go_on(self, steps: int) -> None:
         for _ in range(steps if self._images else 0):
