@@ -43,9 +43,9 @@ $(STAMPS)/bench: $(STAMPS)/workspace
 		--constraint constraints.txt --editable ".[bench]"
 	@touch $@
 
-## test: set up, then all checks and all tests
+## test: set up, then all checks and all tests, by two processes
 test: setup lint
-	@$(ENV) python -m pytest
+	@$(ENV) python -m pytest --numprocesses 2 --dist loadfile
 
 ## lint: style (ruff), types (mypy) and the direction of imports (import-linter)
 lint: setup

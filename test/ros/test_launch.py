@@ -20,7 +20,7 @@ pytestmark = [
     ),
 ]
 LAUNCH = Path(__file__).parents[2] / "launch"
-ENVIRONMENT = {**os.environ, "ROS_DOMAIN_ID": str(20 + (os.getpid() + 1) % 180)}
+ENVIRONMENT = {**os.environ, "ROS_DOMAIN_ID": str(21 + 2 * (os.getpid() % 90))}
 
 
 def launch(*arguments: str, interrupt_after_s: float | None = None) -> str:
