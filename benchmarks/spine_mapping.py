@@ -44,20 +44,17 @@ LEARNED = (
     "TSDF + learned detector",
     "field + learned detector",
 )
-ADAPTIVE = (
-    "TSDF + adaptive detector",
-    "TSDF + adaptive detector, twice",
-    "field + adaptive detector, twice",
-)
+ADAPTIVE = ("TSDF + adaptive detector", "TSDF + adaptive detector, twice")
 TRANSMITTED, NAIVE = "field + detector, transmitted labels", "naive occupancy"
+FIELD_TWICE = "field + adaptive detector, twice"
 WITH_PRIOR = "TSDF + detector + shape prior"
 SPARSE = (*BASE, *LEARNED, *ADAPTIVE, NAIVE)
 METHODS_OF = {
     "spine-k1": (*BASE, NAIVE),
     "spine-k5": (*SPARSE, TRANSMITTED, WITH_PRIOR),
-    "spine-k20": (*SPARSE, TRANSMITTED),
+    "spine-k20": (*SPARSE, TRANSMITTED, FIELD_TWICE),
     "spine-k0": (*BASE, *LEARNED),
-    "spine-k5-missing": (*BASE, *LEARNED, *ADAPTIVE[:2], NAIVE),
+    "spine-k5-missing": (*BASE, *LEARNED, NAIVE),
     "spine-k5-off": SPARSE,
 }
 """What each set's table compares: a detector that adapts needs frames with a label and without."""

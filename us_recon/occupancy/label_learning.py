@@ -110,11 +110,12 @@ class LabelLearner:
     def finish(self, steps: int) -> None:
         """Learn all images together, once no more will come.
 
-        Every fourth of them judges what is learnt from the others, in turn.
+        Where the network was not useful so far, every fourth of them judges, in turn, what is
+        learnt from the others.
         """
-        if len(self._images) >= 2 * _ENOUGH:
+        if not self.useful and len(self._images) >= 2 * _ENOUGH:
             off_mm = sum(self._unseen_off_mm(fold, steps) for fold in range(_FOLDS))
-            self.useful |= off_mm < sum(self._rule_off_mm)
+            self.useful = off_mm < sum(self._rule_off_mm)
         self._go_on(steps)
 
     def _unseen_off_mm(self, fold: int, steps: int) -> float:
