@@ -12,7 +12,7 @@ ROS_KIND := $(if $(and $(ROS_DISTRO),$(AMENT_PREFIX_PATH)),$(ROS_DISTRO),wheels)
 STAMPS := .ros/stamps/$(ROS_KIND)
 ENV := . ./env.sh &&
 BENCHMARKS := simulated_images volume_reconstruction tissue_map renderer expected_images device_fit \
-	spine_mapping shape_prior field_speed live_mesh brain_registration brain_gate \
+	spine_mapping organ_mapping shape_prior field_speed live_mesh brain_registration brain_gate \
 	brain_tracking \
 	brain_shift bone_leg \
 	resect24 load

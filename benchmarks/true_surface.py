@@ -18,6 +18,7 @@ class TrueSurface:
         views: The sweep.
         region_mm: Parts of a mesh further from the truth are other objects and are left out.
         max_incidence_deg: Angle between beam and normal up to which a view sees a surface.
+        sound_passes: Whether the views see all walls, as of an organ.
     """
 
     def __init__(
@@ -26,13 +27,19 @@ class TrueSurface:
         views: Iterable[View],
         region_mm: float = np.inf,
         max_incidence_deg: float = MAX_INCIDENCE_DEG,
+        sound_passes: bool = False,
     ) -> None:
         self._region_mm = region_mm
         self._query = SurfaceQuery(truth)
         self._points, triangle = sample_surface(truth, SAMPLES)
         normals = triangle_normals(truth)[triangle]
         self._visible = visible_points(
-            self._query, self._points, normals, views, max_incidence_deg=max_incidence_deg
+            self._query,
+            self._points,
+            normals,
+            views,
+            max_incidence_deg=max_incidence_deg,
+            sound_passes=sound_passes,
         )
         if not self._visible.any():
             raise SystemExit("no view sees any of the truth; are both in the same frame?")

@@ -89,3 +89,13 @@ def test_convex_field(square: Maker) -> None:
     points, visible = seen(square(200.0), [above(50.0, 0.0, geometry)])
     # The plane is 50 mm below the face's centre, 90 mm below the apex: 90 tan 30 = 51.96 mm.
     assert np.abs(points[visible, 0]).max() == pytest.approx(51.96, abs=0.5)
+
+
+def test_an_organ_shows_all_its_walls(ball: Maker) -> None:
+    points, triangle = sample_surface(ball(10.0), 4000)
+    normals = triangle_normals(ball(10.0))[triangle]
+    views = [above(40.0, 0.0)]
+    half = visible_points(SurfaceQuery(ball(10.0)), points, normals, views)
+    slice_ = visible_points(SurfaceQuery(ball(10.0)), points, normals, views, sound_passes=True)
+    np.testing.assert_array_equal(slice_, np.abs(points[:, 1]) <= 2.0)
+    assert (half <= slice_).all() and half.sum() < 0.6 * slice_.sum()

@@ -17,6 +17,7 @@ from us_recon.evaluation.visibility import View
 from us_recon.imaging.assembler import AssemblerSettings
 from us_recon.io.bag import TopicNames, frames_from_bag
 from us_recon.occupancy.mapper import OccupancyMapper
+from us_recon.occupancy.mapper_settings import TARGETS
 from us_recon.occupancy.mesh_files import read_mesh
 from us_recon.pipeline.mapping import MAP_FILE
 
@@ -41,6 +42,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="leave out parts of the reconstruction further than this from the truth, such as "
         "other bones without truth; inf keeps all; default: %(default)s mm",
     )
+    mesh.add_argument(
+        "--target",
+        choices=TARGETS,
+        help="what images show: of bone the face towards the probe, of an organ all its walls; "
+        f"default: what the {MAP_FILE} beside the mesh was mapped as, else bone",
+    )
     mesh.add_argument("--report", type=Path, help="folder for a report with pictures")
     mesh.add_argument("--json", action="store_true", help="print the figures as JSON")
     add_settings(mesh, TopicNames, "topics of the bag")
@@ -53,8 +60,13 @@ def run_mesh(parsed: argparse.Namespace) -> int:
     if not parsed.region_mm > 0:
         raise InputError(f"--region-mm is {parsed.region_mm}; expected more than 0")
     reconstruction, truth = read_mesh(parsed.mesh), read_mesh(parsed.truth)
-    views = _views(parsed)
-    score = score_mesh(reconstruction, truth, views, parsed.region_mm)
+    beside = parsed.mesh.parent / MAP_FILE
+    mapper = OccupancyMapper.load(beside, prior="") if beside.is_file() else None
+    views = _views(parsed, mapper)
+    target = parsed.target or (mapper.settings.target if mapper else "bone")
+    score = score_mesh(
+        reconstruction, truth, views, parsed.region_mm, sound_passes=target == "organ"
+    )
     if parsed.report:
         towards = _direction_of_sound(views) if views else (0.0, 1.0, 0.0)
         write_report(parsed.report, parsed.mesh.name, score, reconstruction, truth, towards=towards)
@@ -74,10 +86,9 @@ def _direction_of_sound(views: list[View]) -> Float64[np.ndarray, "3"]:
     return np.mean([view.T_world_transducer[:3, 1] for view in views], axis=0)
 
 
-def _views(parsed: argparse.Namespace) -> list[View] | None:
-    beside = parsed.mesh.parent / MAP_FILE
+def _views(parsed: argparse.Namespace, mapper: OccupancyMapper | None) -> list[View] | None:
     if parsed.bag is None:
-        return OccupancyMapper.load(beside, prior="").views() if beside.is_file() else None
+        return mapper.views() if mapper else None
     frames = frames_from_bag(
         parsed.bag, settings_from(parsed, AssemblerSettings), settings_from(parsed, TopicNames)
     )

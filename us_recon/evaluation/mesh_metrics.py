@@ -97,6 +97,7 @@ def score_mesh(
     views: Iterable[View] | None = None,
     region_mm: float = np.inf,
     max_incidence_deg: float = MAX_INCIDENCE_DEG,
+    sound_passes: bool = False,
 ) -> MeshScore:
     """Score a reconstruction against the true surface.
 
@@ -107,12 +108,15 @@ def score_mesh(
         region_mm: Parts of the reconstruction further from the truth are other objects, for which
             there is no truth, and are left out.
         max_incidence_deg: Angle between beam and normal up to which a view sees a surface.
+        sound_passes: Whether the views see all walls, as of an organ (see `visible_points`).
 
     Raises:
         InputError: The truth is empty, or no part of it could be seen.
     """
     truth_query = SurfaceQuery(truth)
-    truth_points, visible = _truth_points(truth, truth_query, views, max_incidence_deg)
+    truth_points, visible = _truth_points(
+        truth, truth_query, views, max_incidence_deg, sound_passes
+    )
     share = float(visible.mean()) if views is not None else None
     if not visible.any():
         raise InputError("no view sees any of the truth; are both in the same frame?")
@@ -131,12 +135,21 @@ def score_mesh(
 
 
 def _truth_points(
-    truth: Mesh, query: SurfaceQuery, views: Iterable[View] | None, max_incidence_deg: float
+    truth: Mesh,
+    query: SurfaceQuery,
+    views: Iterable[View] | None,
+    max_incidence_deg: float,
+    sound_passes: bool,
 ) -> tuple[Float32[np.ndarray, "n 3"], Bool[np.ndarray, " n"]]:
     points, triangle = sample_surface(truth, SAMPLES)
     if views is None:
         return points, np.ones(len(points), bool)
     normals = triangle_normals(truth)[triangle]
     return points, visible_points(
-        query, points, normals, views, max_incidence_deg=max_incidence_deg
+        query,
+        points,
+        normals,
+        views,
+        max_incidence_deg=max_incidence_deg,
+        sound_passes=sound_passes,
     )

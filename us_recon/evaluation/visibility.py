@@ -25,11 +25,12 @@ def visible_points(
     *,
     half_thickness_mm: float = 2.0,
     max_incidence_deg: float = MAX_INCIDENCE_DEG,
+    sound_passes: bool = False,
 ) -> Bool[np.ndarray, " n"]:
     """Tell which points of a surface at least one view could see.
 
     A view sees a point that lies within its slice and its field, turns towards it, and is the
-    first that the beam meets.
+    first that the beam meets. Of an organ that sound passes it sees all walls.
 
     Args:
         surface: The whole surface, which also occludes.
@@ -38,6 +39,7 @@ def visible_points(
         views: The sweep.
         half_thickness_mm: How far off its plane a view still sees.
         max_incidence_deg: Angle between beam and normal beyond which no echo returns.
+        sound_passes: Whether neither incidence nor what lies in front matters.
     """
     seen = np.zeros(len(points_mm), bool)
     for view in views:
@@ -53,6 +55,9 @@ def visible_points(
             & (sample <= view.geometry.sample_count - 1)
         )
         index, local = index[in_field], local[in_field]
+        if sound_passes:
+            seen[index] = True
+            continue
         if len(index) == 0:
             continue
         origins, directions, reach_mm = _beams_to(view, local)

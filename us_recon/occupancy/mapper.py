@@ -3,6 +3,9 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import UInt8
+
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.occupancy.bone_detector import BoneDetector
 from us_recon.occupancy.field.agreement import Agreement
@@ -16,6 +19,7 @@ from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.mesh_tools import without_small_parts
 from us_recon.occupancy.prior.completion import Completed, ShapeCompletion
 from us_recon.occupancy.prior.files import read_prior
+from us_recon.occupancy.region import LabelledRegion, labelled_region
 from us_recon.occupancy.slice_thickness import SliceThickness
 from us_recon.occupancy.surface import BeamSurface, SurfaceSource
 from us_recon.occupancy.views import View, ViewLog
@@ -32,13 +36,13 @@ class IntegrationResult:
         source: What its surface was taken from.
         beams: Beams that show a surface.
         voxels: Voxels that changed.
-        surface: The frame's surface, None where its source is not to be used.
+        surface: The frame's surface or region, None where its source is not to be used.
     """
 
     source: SurfaceSource
     beams: int
     voxels: int
-    surface: BeamSurface | None = None
+    surface: BeamSurface | LabelledRegion | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +79,7 @@ class OccupancyMapper:
 
         Raises:
             InputError: The file of the prior cannot be read.
+            ConfigError: Settings that do not go together.
         """
         self.settings = settings or MapperSettings()
         self._prior = read_prior(self.settings.prior) if self.settings.prior else None
@@ -107,20 +112,47 @@ class OccupancyMapper:
         """
         self._frames += 1
         self._views.add(frame.T_world_transducer, frame.geometry)
+        shown: BeamSurface | LabelledRegion | None
+        if self.settings.target == "organ":
+            shown, voxels = self._integrate_region(frame)
+        else:
+            shown, voxels = self._integrate_surface(frame, steps, learning_steps)
+        if shown is None:
+            return IntegrationResult(SurfaceSource.NONE, 0, 0)
+        beams = int(shown.found.sum())
+        self._frames_with_surface += beams > 0
+        return IntegrationResult(shown.source, beams, voxels, shown)
+
+    def _integrate_surface(
+        self, frame: TrackedFrame, steps: int | None, learning_steps: int | None
+    ) -> tuple[BeamSurface | None, int]:
         half_thickness_mm = self._slices(frame)
         surface = self.surface(frame, learning_steps)
         if isinstance(self._map, FieldMap) and self.settings.surfaces == "auto":
             surface = self._checked(frame, surface, self._map.agreement)
+        voxels = 0
         if isinstance(self._map, FieldMap):  # which learns from images without any surface too
             voxels = self._map.integrate(frame, surface, half_thickness_mm)
             self._map.step(self.settings.steps_per_frame if steps is None else steps)
         elif surface is not None:
             voxels = self._map.integrate(frame, surface, half_thickness_mm)
-        if surface is None:
-            return IntegrationResult(SurfaceSource.NONE, 0, 0)
-        beams = int(surface.found.sum())
-        self._frames_with_surface += beams > 0
-        return IntegrationResult(surface.source, beams, voxels, surface)
+        return surface, voxels
+
+    def _integrate_region(self, frame: TrackedFrame) -> tuple[LabelledRegion | None, int]:
+        """Fuse what a label says of a target that sound passes; other frames say nothing of it."""
+        label = self._label(frame)
+        if label is None or self.settings.surfaces == "detector":
+            return None, 0
+        region = labelled_region(label, frame.image, frame.geometry)
+        # Slices are as far apart as labels are: the frames between them leave the gap open.
+        return region, self._map.integrate(frame, region, self._slices(frame))
+
+    def _label(self, frame: TrackedFrame) -> UInt8[np.ndarray, "rows columns"] | None:
+        """Return the frame's label with the target's value alone."""
+        value = self.settings.label_value
+        if frame.label is None or value == 0:
+            return frame.label
+        return (frame.label == value).astype(np.uint8)
 
     @property
     def map(self) -> SurfaceMap:
@@ -137,21 +169,24 @@ class OccupancyMapper:
 
         The detector's calibration takes the frame in; one that adapts learns from its label.
         """
-        if frame.label is not None and self.settings.surfaces != "detector":
-            self._learn(frame, learning_steps)
-            return label_surface(frame.label, frame.geometry)
+        label = self._label(frame)
+        if label is not None and self.settings.surfaces != "detector":
+            self._learn(frame, label, learning_steps)
+            return label_surface(label, frame.geometry)
         if self.settings.surfaces == "label":
             return None
         return self._detector(frame.image, frame.geometry)
 
-    def _learn(self, frame: TrackedFrame, steps: int | None) -> None:
+    def _learn(
+        self, frame: TrackedFrame, label: UInt8[np.ndarray, "rows columns"], steps: int | None
+    ) -> None:
         """Let a label judge rule and network, then let the network learn from it."""
         learner = self._learner
-        if learner is None or frame.label is None or self._has_learnt:
+        if learner is None or self._has_learnt:
             return
         found = self._detector.compared(frame.image, frame.geometry, learner.weights)
         steps = self.settings.learning_steps if steps is None else steps
-        learner.learn(frame, frame.label, *found, steps)
+        learner.learn(frame, label, *found, steps)
         self._use_what_was_learnt()
 
     def _use_what_was_learnt(self) -> None:

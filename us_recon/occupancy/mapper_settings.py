@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from us_recon.errors import ConfigError
 from us_recon.occupancy.block_grid import BYTES_PER_BLOCK, BlockGrid
 from us_recon.occupancy.bone_detector import DETECTORS, BoneDetectorSettings
 from us_recon.occupancy.bone_evidence import BoneEvidenceSettings
@@ -12,6 +13,8 @@ from us_recon.occupancy.maps import FusionSettings, SurfaceMap
 from us_recon.occupancy.tsdf import TsdfMap, TsdfSettings
 from us_recon.occupancy.voxels import LogOddsMap, LogOddsSettings
 from us_recon.settings import setting
+
+TARGETS = ("bone", "organ")
 
 
 class MapMethod(StrEnum):
@@ -28,6 +31,18 @@ class MapperSettings:
 
     method: str = setting(
         "tsdf", "How surfaces are fused", choices=tuple(str(method) for method in MapMethod)
+    )
+    target: str = setting(
+        "bone",
+        "What labels mark: bone, whose face throws a shadow; or an organ or lesion that sound "
+        "passes, whose inside is occupied and which only labels show",
+        choices=TARGETS,
+    )
+    label_value: int = setting(
+        0,
+        "Value of the target in label images that hold several; 0: every value but 0",
+        minimum=0,
+        maximum=255,
     )
     surfaces: str = setting(
         "auto",
@@ -128,7 +143,15 @@ class MapperSettings:
         )
 
     def new_map(self) -> SurfaceMap:
-        """Return an empty map."""
+        """Return an empty map.
+
+        Raises:
+            ConfigError: The method or the source of surfaces knows bone alone.
+        """
+        if self.target == "organ" and self.surfaces == "detector":
+            raise ConfigError("the detector finds bone alone; expected surfaces auto or label")
+        if self.target == "organ" and self.method == MapMethod.FIELD:
+            raise ConfigError("the field maps bone alone; expected method tsdf or log_odds")
         grid = BlockGrid(self.spacing_mm, (self.max_memory_mb << 20) // BYTES_PER_BLOCK)
         if self.method == MapMethod.LOG_ODDS:
             return LogOddsMap(

@@ -12,6 +12,7 @@ from us_recon.occupancy.maps import FusionSettings
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.meshing import extract_surface
 from us_recon.occupancy.projection import observe
+from us_recon.occupancy.region import LabelledRegion
 from us_recon.occupancy.surface import BeamSurface
 from us_recon.settings import setting
 
@@ -45,7 +46,12 @@ class TsdfMap:
         self.settings = settings or TsdfSettings()
         self.live = LiveSurface(grid.spacing_mm, self.settings.min_weight)
 
-    def integrate(self, frame: TrackedFrame, surface: BeamSurface, half_thickness_mm: float) -> int:
+    def integrate(
+        self,
+        frame: TrackedFrame,
+        surface: BeamSurface | LabelledRegion,
+        half_thickness_mm: float,
+    ) -> int:
         """Take one frame's surface into the map (see `SurfaceMap`)."""
         settings = self.settings
         seen = observe(
@@ -59,10 +65,10 @@ class TsdfMap:
         at = self.grid.locate(seen.voxels)
         held = at >= 0
         at, front_mm, weight = at[held], seen.front_mm[held], seen.weight[held]
-        distance = np.minimum(front_mm / np.float32(settings.truncation_mm), 1)
-        weight = np.where(
-            front_mm > settings.truncation_mm, weight * np.float32(settings.free_weight), weight
-        )
+        distance = np.clip(front_mm / np.float32(settings.truncation_mm), -1, 1)
+        if isinstance(surface, BeamSurface):  # a region knows inside and outside alike
+            far = front_mm > settings.truncation_mm
+            weight = np.where(far, weight * np.float32(settings.free_weight), weight)
         before = self.grid.weight[at]
         total = before + weight
         self.grid.value[at] = (self.grid.value[at] * before + distance * weight) / total

@@ -27,6 +27,7 @@ from us_recon.occupancy.field.state import (
 from us_recon.occupancy.live_surface import LiveSurface
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.meshing import extract_surface
+from us_recon.occupancy.region import LabelledRegion
 from us_recon.occupancy.surface import BeamSurface
 from us_recon.occupancy.voxels import LogOddsMap
 
@@ -63,7 +64,10 @@ class FieldMap:
         return self.voxels.grid
 
     def integrate(
-        self, frame: TrackedFrame, surface: BeamSurface | None, half_thickness_mm: float
+        self,
+        frame: TrackedFrame,
+        surface: BeamSurface | LabelledRegion | None,
+        half_thickness_mm: float,
     ) -> int:
         """Take one frame in and return how many voxels of the partner changed.
 
@@ -74,7 +78,12 @@ class FieldMap:
             frame: The frame.
             surface: What is known of the target in it, None for nothing.
             half_thickness_mm: How far it speaks for what lies off its plane.
+
+        Raises:
+            InputError: The target is one that sound passes.
         """
+        if isinstance(surface, LabelledRegion):
+            raise InputError("the field maps what throws a shadow; expected the surface of bone")
         changed = 0
         if surface is not None:
             changed = self.voxels.integrate(frame, surface, half_thickness_mm)

@@ -15,6 +15,7 @@ from us_recon.imaging.frame import TrackedFrame
 from us_recon.io.wire import MM_PER_M
 from us_recon.msg import MappingStatus
 from us_recon.occupancy.mapper import MapperSettings, OccupancyMapper
+from us_recon.occupancy.region import LabelledRegion
 from us_recon.occupancy.surface import BeamSurface
 from us_recon.pipeline.mapping import save_map_outputs, steps_under_backlog
 from us_recon.pipeline.node_settings import MapperNodeSettings
@@ -114,7 +115,7 @@ class OccupancyMapperNode(FrameConsumer):
         if self.settings.output_dir and self.frames_used:
             self.save()
 
-    def _publish_points(self, frame: TrackedFrame, surface: BeamSurface) -> None:
+    def _publish_points(self, frame: TrackedFrame, surface: BeamSurface | LabelledRegion) -> None:
         header = conversions.header_message(frame.stamp_ns, self.assembler_settings.world_frame)
         points_m = surface.points_mm(frame.T_world_transducer) / MM_PER_M
         self._points_publisher.publish(cloud_message(header, points_m.astype(np.float32)))
