@@ -24,6 +24,7 @@ FORWARDED = {
     "initial_from": "topic",
     "landmarks": "",
     "mri_surface": "",
+    "target": "bone",
     "prior": "",
     "output_dir": "",
     "rviz": "true",

@@ -24,6 +24,7 @@ ARGUMENTS = {
     "initial_from": ("topic", "First guess: topic, parameters, landmarks, clicks or surface."),
     "landmarks": ("", "MNI tag file with landmarks, for `landmarks` and `clicks`."),
     "mri_surface": ("", "Bone segmented in the MRI or CT (.stl, .ply), for `surface`."),
+    "target": ("bone", "What labels mark: bone, or an organ or lesion (organ)."),
     "prior": ("", "Shape prior (`us-recon prior train`) that completes the map; empty: none."),
     "output_dir": ("", "Folder for mesh and map at shutdown; empty writes nothing."),
     "image_topic": ("ultrasound/image", "B-mode images (sensor_msgs/Image)."),
@@ -68,7 +69,7 @@ def generate_launch_description() -> LaunchDescription:
             use_sim_time,
             {
                 name: ParameterValue(argument[name], value_type=str)
-                for name in ("prior", "output_dir")
+                for name in ("target", "prior", "output_dir")
             },
         ],
         remappings=remappings,

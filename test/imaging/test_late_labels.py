@@ -39,10 +39,10 @@ def scan() -> Iterator[AcquisitionEvent]:
 
 
 def assembled(
-    labels: Sequence[tuple[int, int]], wait: int
+    labels: Sequence[tuple[int, int]], wait: int, late: bool = False, **settings: int
 ) -> tuple[list[TrackedFrame], FrameAssembler]:
     """Return the frames where, for each pair (k, after), label k comes right after that image."""
-    made = FrameAssembler(AssemblerSettings(label_wait_images=wait))
+    made = FrameAssembler(AssemblerSettings(label_wait_images=wait, **settings), late)
     frames: list[TrackedFrame] = []
     image = -1
     for event in scan():
@@ -94,3 +94,47 @@ def test_a_late_label_holds_nothing_up() -> None:
     assert held(frames) == []
     assert len(frames) == COUNT
     assert made.drops[DropReason.LABEL_UNMATCHED] == 1
+
+
+def test_a_frame_comes_once_more_with_its_late_label() -> None:
+    frames, made = assembled([(2, 6), (7, 7), (3, 9)], wait=0, late=True)
+    again = [frame for frame in frames if frame.late]
+    assert [frame.stamp_ns for frame in again] == [STAMPS[2], STAMPS[7], STAMPS[3]]
+    for frame, k in zip(again, (2, 7, 3), strict=True):
+        np.testing.assert_array_equal(frame.label, label(k))
+        first = frames[[one.stamp_ns for one in frames].index(STAMPS[k])]
+        assert first.label is None and not first.late
+        np.testing.assert_array_equal(frame.T_world_transducer, first.T_world_transducer)
+    assert made.frames_assembled == COUNT  # each of them counts once
+    assert not made.drops
+
+
+def test_a_late_label_sent_twice_counts_once() -> None:
+    frames, made = assembled([(2, 6), (2, 8)], wait=0, late=True)
+    assert [frame.late for frame in frames].count(True) == 1
+    assert made.drops == {DropReason.LABEL_UNMATCHED: 1}
+
+
+def test_only_so_many_images_are_kept_for_late_labels() -> None:
+    # After image 9, the images 6 to 9 are kept.
+    frames, made = assembled([(5, 9), (6, 9)], wait=0, late=True, label_late_images=4)
+    assert [frame.stamp_ns for frame in frames if frame.late] == [STAMPS[6]]
+    assert made.drops == {DropReason.LABEL_UNMATCHED: 1}
+
+
+def test_a_late_label_of_another_size_is_counted() -> None:
+    made = FrameAssembler(late_labels=True)
+    for event in scan():
+        made.push(event)
+    assert made.push(LabelEvent(STAMPS[4], label(4)[:3])) == []
+    assert made.drops == {DropReason.LABEL_UNMATCHED: 1}
+    assert len(made.push(LabelEvent(STAMPS[4], label(4)))) == 1  # the right one is still taken
+
+
+def test_labels_of_images_that_never_come_do_not_pile_up() -> None:
+    made = FrameAssembler(AssemblerSettings(max_pending_images=5))
+    for k in range(20):
+        made.push(LabelEvent(STAMPS[0] + k, label(0)))
+    assert made.drops == {DropReason.LABEL_UNMATCHED: 15}
+    made.finish()
+    assert made.drops == {DropReason.LABEL_UNMATCHED: 20}

@@ -151,6 +151,20 @@ def test_frames_without_a_label_change_nothing(sweep: Callable[..., list[Tracked
     assert result.source is SurfaceSource.NONE and result.voxels == 0
 
 
+def test_labels_may_all_come_late(sweep: Callable[..., list[TrackedFrame]]) -> None:
+    frames = sweep(every=3)
+    late: list[TrackedFrame] = []
+    for frame in frames:
+        late.append(replace(frame, label=None))
+        late += [replace(frame, late=True)] if frame.label is not None else []
+    in_time, after = mapped(frames), mapped(late)
+    np.testing.assert_array_equal(
+        in_time.snapshot().mesh.vertices_mm, after.snapshot().mesh.vertices_mm
+    )
+    assert after.snapshot().frames == len(frames) == len(after.views())
+    assert after.snapshot().frames_with_surface == in_time.snapshot().frames_with_surface
+
+
 def test_only_the_value_asked_for_is_the_target(sweep: Callable[..., list[TrackedFrame]]) -> None:
     frames = sweep(value=2)
     assert wall_errors_mm(mapped(frames, label_value=2)).size > 0

@@ -75,7 +75,7 @@ def run(parsed: argparse.Namespace) -> int:
     for again in (False, True) if parsed.look_again else (False,):
         if again:
             mapper.look_again(parsed.look_again)
-        assembler = FrameAssembler(assembler_settings)
+        assembler = FrameAssembler(assembler_settings, late_labels=True)
         frames = frames_from_bag(parsed.bag, topics=topics, assembler=assembler)
         for frame in track(frames, description="mapping", console=console):
             mapper.integrate(frame)

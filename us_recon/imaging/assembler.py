@@ -77,6 +77,12 @@ class AssemblerSettings:
     label_wait_images: int = setting(
         0, "Newer images an image waits for a label that comes after it.", minimum=0, maximum=100
     )
+    label_late_images: int = setting(
+        60,
+        "Images kept for labels that come after the image was used: a map then takes it once more.",
+        minimum=0,
+        maximum=10000,
+    )
 
 
 class FrameAssembler:
@@ -88,7 +94,16 @@ class FrameAssembler:
     that a recording started again: `restarts` counts that, and the new pass is followed.
     """
 
-    def __init__(self, settings: AssemblerSettings | None = None) -> None:
+    def __init__(
+        self, settings: AssemblerSettings | None = None, late_labels: bool = False
+    ) -> None:
+        """Start a stream.
+
+        Args:
+            settings: How images find their poses.
+            late_labels: Give a frame out once more, marked `late`, where its label comes after it
+                was given out. Otherwise such labels are dropped and counted.
+        """
         self.settings = settings or AssemblerSettings()
         limits = PoseLimits(self.settings.max_pose_gap_s, self.settings.max_pose_turn_deg)
         self.tree = TransformTree(limits)
@@ -103,6 +118,8 @@ class FrameAssembler:
         self._without_geometry: deque[ImageEvent] = deque()
         self._labels: dict[int, UInt8[np.ndarray, "rows columns"]] = {}
         self._newest_image_ns: int | None = None
+        kept = self.settings.label_late_images if late_labels else 0
+        self._unlabelled: deque[TrackedFrame] = deque(maxlen=kept)
 
     @property
     def pending(self) -> int:
@@ -127,7 +144,10 @@ class FrameAssembler:
                 self.images_received += 1
                 self._take_image(event)
             case LabelEvent():
-                self._labels[event.stamp_ns] = event.label
+                given_out = [f for f in self._unlabelled if f.stamp_ns == event.stamp_ns]
+                if given_out:
+                    return self._late(given_out[0], event.label)
+                self._keep_label(event)
         return self._release(at_end=False)
 
     def finish(self) -> list[TrackedFrame]:
@@ -135,9 +155,8 @@ class FrameAssembler:
         while self._without_geometry:
             self._drop_without_geometry()
         frames = self._release(at_end=True)
-        for _ in range(len(self._labels)):
-            self.drop(DropReason.LABEL_UNMATCHED, "a label had no image of the same stamp")
-        self._labels.clear()
+        for stamp_ns in list(self._labels):
+            self._drop_label(stamp_ns)
         return frames
 
     def drop(self, reason: DropReason, detail: str) -> None:
@@ -154,6 +173,7 @@ class FrameAssembler:
             self.drop(DropReason.POSE_MISSING, "time ran backwards while an image waited")
         self._pending.clear()
         self._labels.clear()
+        self._unlabelled.clear()
         self._newest_image_ns = None
         self.tree.forget_after(stamp_ns + NS_PER_S)
         self.restarts += 1
@@ -248,20 +268,46 @@ class FrameAssembler:
         self.frames_assembled += 1
         frame = TrackedFrame(waiting.stamp_ns, waiting.image, T_world_transducer, waiting.geometry)
         for stamp_ns in [stamp for stamp in self._labels if stamp < waiting.stamp_ns]:
-            del self._labels[stamp_ns]
-            self.drop(DropReason.LABEL_UNMATCHED, "a label had no image of the same stamp")
+            self._drop_label(stamp_ns)
         label = self._labels.pop(waiting.stamp_ns, None)
-        if label is None:
-            return frame
-        label = normalise_orientation(label, waiting.geometry.orientation)
-        if label.shape != waiting.image.shape:
-            self.drop(
-                DropReason.LABEL_UNMATCHED,
-                f"label is {label.shape[1]}x{label.shape[0]}, its image is "
-                f"{waiting.image.shape[1]}x{waiting.image.shape[0]}",
-            )
-            return frame
-        return replace(frame, label=label)
+        labelled = None if label is None else self._labelled(frame, label)
+        if labelled is None:
+            self._unlabelled.append(frame)
+        return labelled or frame
+
+    def _labelled(
+        self, frame: TrackedFrame, label: UInt8[np.ndarray, "rows columns"]
+    ) -> TrackedFrame | None:
+        """Return the frame with its label, None where that has another size."""
+        label = normalise_orientation(label, frame.geometry.orientation)
+        if label.shape == frame.image.shape:
+            return replace(frame, label=label)
+        self.drop(
+            DropReason.LABEL_UNMATCHED,
+            f"label is {label.shape[1]}x{label.shape[0]}, its image is "
+            f"{frame.image.shape[1]}x{frame.image.shape[0]}",
+        )
+        return None
+
+    def _late(
+        self, frame: TrackedFrame, label: UInt8[np.ndarray, "rows columns"]
+    ) -> list[TrackedFrame]:
+        """Return a frame once more that was given out without its label."""
+        labelled = self._labelled(frame, label)
+        if labelled is None:
+            return []
+        self._unlabelled.remove(frame)
+        return [replace(labelled, late=True)]
+
+    def _keep_label(self, event: LabelEvent) -> None:
+        """Keep a label for its image; no more of them than there are images waiting at most."""
+        self._labels[event.stamp_ns] = event.label
+        while len(self._labels) > self.settings.max_pending_images:
+            self._drop_label(min(self._labels))
+
+    def _drop_label(self, stamp_ns: int) -> None:
+        del self._labels[stamp_ns]
+        self.drop(DropReason.LABEL_UNMATCHED, "a label had no image of the same stamp")
 
 
 @dataclass(frozen=True, eq=False)

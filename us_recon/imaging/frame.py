@@ -18,6 +18,7 @@ class TrackedFrame:
         T_world_transducer: Rigid pose of the array face in the world, mm.
         geometry: Geometry of the image.
         label: 0 background, more than 0 inside the target or on its surface; None if unlabelled.
+        late: Whether the label came after the frame had been given out without it.
     """
 
     stamp_ns: int
@@ -25,6 +26,7 @@ class TrackedFrame:
     T_world_transducer: Float64[np.ndarray, "4 4"]
     geometry: ProbeGeometry
     label: UInt8[np.ndarray, "rows columns"] | None = None
+    late: bool = False
 
     @property
     def T_world_image(self) -> Float64[np.ndarray, "4 4"]:

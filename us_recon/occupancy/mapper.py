@@ -102,6 +102,8 @@ class OccupancyMapper:
     ) -> IntegrationResult:
         """Take one frame into the map.
 
+        One whose label came late was taken before without it and counts once.
+
         Args:
             frame: The frame.
             steps: Steps that a field is fitted for; as many as the settings say unless told.
@@ -110,8 +112,9 @@ class OccupancyMapper:
         Raises:
             InputError: Image or label have another size than the frame's geometry.
         """
-        self._frames += 1
-        self._views.add(frame.T_world_transducer, frame.geometry)
+        if not frame.late:
+            self._frames += 1
+            self._views.add(frame.T_world_transducer, frame.geometry)
         shown: BeamSurface | LabelledRegion | None
         if self.settings.target == "organ":
             shown, voxels = self._integrate_region(frame)
@@ -120,13 +123,14 @@ class OccupancyMapper:
         if shown is None:
             return IntegrationResult(SurfaceSource.NONE, 0, 0)
         beams = int(shown.found.sum())
-        self._frames_with_surface += beams > 0
+        counted_before = frame.late and self.settings.target == "bone"
+        self._frames_with_surface += beams > 0 and not counted_before
         return IntegrationResult(shown.source, beams, voxels, shown)
 
     def _integrate_surface(
         self, frame: TrackedFrame, steps: int | None, learning_steps: int | None
     ) -> tuple[BeamSurface | None, int]:
-        half_thickness_mm = self._slices(frame)
+        half_thickness_mm = self._slices.last_mm if frame.late else self._slices(frame)
         surface = self.surface(frame, learning_steps)
         if isinstance(self._map, FieldMap) and self.settings.surfaces == "auto":
             surface = self._checked(frame, surface, self._map.agreement)

@@ -45,11 +45,14 @@ class SliceThickness:
         self.least_mm = min(_LEAST_VOXELS * spacing_mm, most_mm)
         self.most_mm = most_mm
         self.T_last: Float64[np.ndarray, "4 4"] | None = None
+        self.last_mm = most_mm
+        """Half thickness of the frame before."""
 
     def __call__(self, frame: TrackedFrame) -> float:
         """Return the half thickness (mm) of the next frame's slab."""
         before, self.T_last = self.T_last, frame.T_world_transducer
-        if before is None:
-            return self.most_mm
-        gap_mm = elevation_gap_mm(before, frame.T_world_transducer, frame.geometry)
-        return float(np.clip(_OVERLAP * gap_mm, self.least_mm, self.most_mm))
+        self.last_mm = self.most_mm
+        if before is not None:
+            gap_mm = elevation_gap_mm(before, frame.T_world_transducer, frame.geometry)
+            self.last_mm = float(np.clip(_OVERLAP * gap_mm, self.least_mm, self.most_mm))
+        return self.last_mm

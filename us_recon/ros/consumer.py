@@ -23,6 +23,9 @@ class FrameConsumer(Node, ABC):
     in the worker's thread, between two frames) and `publish_status`.
     """
 
+    late_labels = False
+    """Whether a frame is wanted once more when its label comes after it."""
+
     def __init__(self, name: str, **node_options: Any) -> None:
         """Declare the common parameters; sub-classes call `start` when they are ready.
 
@@ -46,7 +49,7 @@ class FrameConsumer(Node, ABC):
             self._work, self.refresh, self._overflowed, self.consumer_settings.queue_frames
         )
         self.source = FrameSource(
-            self, self.source_settings, self.assembler_settings, self._on_frame
+            self, self.source_settings, self.assembler_settings, self._on_frame, self.late_labels
         )
         self.create_timer(self.consumer_settings.status_period_s, self._on_status_timer)
         self.create_timer(refresh_period_s, self.worker.request_idle)
@@ -93,11 +96,14 @@ class FrameConsumer(Node, ABC):
         }
 
     def _on_frame(self, frame: TrackedFrame) -> None:
-        self.statistics.arrived(frame.stamp_ns)
+        if not frame.late:
+            self.statistics.arrived(frame.stamp_ns)
         self.worker.put(frame)
 
     def _work(self, frame: TrackedFrame) -> None:
         self.work(frame)
+        if frame.late:  # it was counted when it came
+            return
         self.frames_used += 1
         self.newest_ns = frame.stamp_ns
         now_ns = self.get_clock().now().nanoseconds

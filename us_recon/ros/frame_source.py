@@ -29,6 +29,7 @@ class FrameSource:
         settings: SourceSettings,
         assembler_settings: AssemblerSettings,
         on_frame: Callable[[TrackedFrame], None],
+        late_labels: bool,
     ) -> None:
         """Subscribe to ``ultrasound/{image,label,probe_geometry}``, tf and, on request, a pose.
 
@@ -40,7 +41,7 @@ class FrameSource:
                 f"probe_frame and world_frame are both {settings.probe_frame!r}; "
                 "expected two frames"
             )
-        self.assembler = FrameAssembler(assembler_settings)
+        self.assembler = FrameAssembler(assembler_settings, late_labels)
         self._node, self._settings, self._on_frame = node, settings, on_frame
         self._warned: dict[DropReason, str] = {}
         images = qos.stream(settings.reliable_images, settings.image_queue)

@@ -33,6 +33,8 @@ BONE_RGBA = (0.93, 0.87, 0.73, 1.0)
 class OccupancyMapperNode(FrameConsumer):
     """Integrate each tracked frame into the map and publish the surface as a marker."""
 
+    late_labels = True
+
     def __init__(self, **node_options: Any) -> None:
         """Declare parameters, subscribe and start the worker."""
         super().__init__("occupancy_mapper", **node_options)
@@ -42,7 +44,7 @@ class OccupancyMapperNode(FrameConsumer):
         self._labelled = 0
         self._sources: set[str] = set()
         self.mesh_count = 0
-        self._meshed_frames = 0
+        self._integrated = self._meshed = 0
         self._vertices = self._triangles = 0
         self._observed_mm3 = 0.0
         self._prior_message = ""
@@ -59,6 +61,7 @@ class OccupancyMapperNode(FrameConsumer):
             settings = self.mapper.settings
             steps, learning = settings.steps_per_frame, settings.learning_steps
             result = self.mapper.integrate(frame, self._steps(steps), self._steps(learning))
+        self._integrated += 1
         self._labelled += frame.label is not None
         self._sources.add(str(result.source))
         if result.surface is not None:
@@ -69,9 +72,9 @@ class OccupancyMapperNode(FrameConsumer):
 
         A field's is the fast one; `save` writes the complete one.
         """
-        if self.frames_used == self._meshed_frames:
+        if self._integrated == self._meshed:
             return
-        self._meshed_frames = self.frames_used
+        self._meshed = self._integrated
         with self._mapper_lock:
             snapshot = self.mapper.snapshot(complete=False)
         self._prior_message = "" if snapshot.prior is None else snapshot.prior.message
