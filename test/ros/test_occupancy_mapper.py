@@ -30,8 +30,8 @@ GEOMETRY = ProbeGeometry.linear(30.0, 40.0, 60, 80, beam_count=60, sample_count=
 DEPTH_MM = 20.0
 
 
-def publish_plane(graph: Any, frames: int) -> None:
-    """Sweep a labelled plane 20 mm below the probe in steps of 1 mm."""
+def publish_plane(graph: Any, frames: int, labels: bool = True) -> np.ndarray:
+    """Sweep a labelled plane 20 mm below the probe in steps of 1 mm; return the label."""
     rows = GEOMETRY.pixels_to_mm(GEOMETRY.pixel_grid)[..., 1]
     label = ((rows > DEPTH_MM) & (rows < DEPTH_MM + 2.0)).astype(np.uint8)
     image = np.where(label > 0, 200, 60).astype(np.uint8)
@@ -40,15 +40,17 @@ def publish_plane(graph: Any, frames: int) -> None:
         # Looking down: depth (y of the transducer) along -z of the world.
         T = from_euler_xyz_deg(np.array([0.0, float(k), 100.0]), np.array([-90.0, 0.0, 0.0]))
         graph.publish(PoseEvent(stamp_ns, T, "world", "probe"))
-        graph.publish(LabelEvent(stamp_ns, label))
+        if labels:
+            graph.publish(LabelEvent(stamp_ns, label))
         graph.publish(ImageEvent(stamp_ns, image))
+    return label
 
 
-def start(graph: Any, folder: Path) -> OccupancyMapperNode:
+def start(graph: Any, folder: Path, **settings: Any) -> OccupancyMapperNode:
     overrides = {"reliable_images": True, "status_period_s": 0.1, "mesh_period_s": 0.1,
                  "output_dir": str(folder), "label_wait_images": 1,
                  # A slow machine is no stalled scanner.
-                 "stall_after_s": 600.0}  # fmt: skip
+                 "stall_after_s": 600.0, **settings}  # fmt: skip
     node = graph.add(
         OccupancyMapperNode(
             parameter_overrides=[Parameter(name, value=value) for name, value in overrides.items()]
@@ -98,6 +100,24 @@ def test_a_scan_becomes_a_mesh_a_status_and_files(graph: Any, tmp_path: Path) ->
 
     assert call(graph, "reset").success
     assert node.mapper.snapshot().mesh.is_empty
+
+
+def test_masks_of_an_organ_that_come_after_their_images_are_mapped(
+    graph: Any, tmp_path: Path
+) -> None:
+    node = start(graph, tmp_path, target="organ", label_wait_images=0)
+    statuses = graph.listen(MappingStatus, "/occupancy_mapper/status", qos.STATUS)
+    label = publish_plane(graph, 10, labels=False)
+    graph.wait(lambda: node.frames_used == 10, "the frames")
+    assert node.mapper.snapshot().mesh.is_empty  # the detector knows nothing of organs
+    for k in range(10):
+        graph.publish(LabelEvent(T0 + k * S // 20, label))
+    graph.wait(lambda: statuses and statuses[-1].frames_labelled == 10, "the labels")
+    graph.wait(lambda: statuses[-1].triangles > 100, "the mesh")
+    heights_mm = node.mapper.snapshot().mesh.vertices_mm[:, 2]
+    assert (np.abs(heights_mm - 80.0) < 0.6).sum() > 50  # near wall
+    assert (np.abs(heights_mm - 78.0) < 0.6).sum() > 50  # far wall
+    assert statuses[-1].frames_used == 10 and statuses[-1].frames_dropped == 0
 
 
 def test_a_late_subscriber_gets_the_mesh(graph: Any, tmp_path: Path) -> None:
