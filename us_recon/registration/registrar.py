@@ -1,6 +1,6 @@
 """The registration as nodes and offline runs use it: frames in, a judged transform out."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, UInt8
@@ -10,9 +10,8 @@ from us_recon.geometry.rigid import invert_rigid, is_rigid
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.volume import Volume
 from us_recon.registration.channels import make_channels, make_coarse_channels
-from us_recon.registration.confidence import covariance
 from us_recon.registration.expected import expected_image
-from us_recon.registration.gate import Evidence, doubts, missing_before, score_threshold
+from us_recon.registration.gate import missing_before
 from us_recon.registration.keyframes import KeyframeWindow
 from us_recon.registration.objective import make_objective
 from us_recon.registration.observation import BeamWindow
@@ -22,61 +21,19 @@ from us_recon.registration.sampled_frames import SampledFrames
 from us_recon.registration.search import GlobalSearch, make_levels, mirrored
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.registration.settling import Settling
-from us_recon.registration.solver import Refinement, refine
+from us_recon.registration.solver import refine
 from us_recon.registration.tracking import PatientTracker, Tracked
-from us_recon.registration.tracking_filter import Belief, difference
+from us_recon.registration.tracking_filter import Belief
+from us_recon.registration.updates import (
+    UNKNOWN,
+    RegistrationUpdate,
+    at_rest,
+    blank,
+    followed,
+    judged,
+)
 
-_UNKNOWN = float("nan")
-
-
-@dataclass(frozen=True, eq=False)
-class RegistrationUpdate:
-    """The result of an attempt.
-
-    Attributes:
-        stamp_ns: Stamp of the newest frame that took part.
-        T_world_mri: Pose of the MRI as the attempt found it, trusted or not.
-        T_world_mri_initial: The guess that was given.
-        centre_world_mm: Middle of the images, where the correction is measured.
-        trusted: Whether the pose passed every gate.
-        confidence: Probability that the pose is within 3 mm of the truth; 0 if unknown.
-        message: For a person: how good it is, or what is missing.
-        score: Explained share of the images' variance; NaN if nothing could be tried.
-        chance_score: What the images reach mirrored, while following beside the pose; NaN if
-            unknown.
-        score_threshold: Least score that is trusted for these images.
-        gap: Lead in score over the best different answer; NaN if unknown.
-        area_mm2: Area of the images with tissue, over all frames.
-        coverage: Share of the image samples inside the MRI.
-        moved_mm: Translation in this attempt, at the images' centre.
-        turned_deg: Rotation in this attempt.
-        iterations: Steps of the last refinement.
-        converged: Whether it ended because steps became small.
-        curvature: Gauss-Newton matrix of ``1 - score`` for a twist (mm, rad) about the centre.
-        covariance: Covariance of that twist, on the MRI's axes; NaN if unknown.
-        frames: Frames that took part.
-    """
-
-    stamp_ns: int
-    T_world_mri: Float64[np.ndarray, "4 4"]
-    T_world_mri_initial: Float64[np.ndarray, "4 4"]
-    centre_world_mm: Float64[np.ndarray, "3"]
-    trusted: bool
-    confidence: float
-    message: str
-    score: float
-    chance_score: float
-    score_threshold: float
-    gap: float
-    area_mm2: float
-    coverage: float
-    moved_mm: float
-    turned_deg: float
-    iterations: int
-    converged: bool
-    curvature: Float64[np.ndarray, "6 6"]
-    covariance: Float64[np.ndarray, "6 6"]
-    frames: int
+__all__ = ["MriRegistration", "RegistrationUpdate"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,8 +86,7 @@ class MriRegistration:
         self._initial: Float64[np.ndarray, "4 4"] | None = None
         self._update: RegistrationUpdate | None = None
         self._attempt: _Attempt | None = None
-        self._mirrored: Refinement | None = None
-        self._gap = _UNKNOWN
+        self._gap = UNKNOWN
         self._new_keyframes = 0
         self._recent = RecentFrames(self.settings)
         self._seen_new = False
@@ -192,7 +148,7 @@ class MriRegistration:
             window, stamp_ns = self._sampled.observe(self.window.frames), self._newest_ns()
             missing = missing_before(window, self.settings)
             if missing:
-                self._update = self._blank(window, stamp_ns, "; ".join(missing))
+                self._update = self._blank(window, stamp_ns, self.T_world_mri, "; ".join(missing))
             else:
                 self._attempt = self._begun(self.T_world_mri, window, stamp_ns)
         if self._attempt is not None and self._advanced(self._attempt):
@@ -217,7 +173,8 @@ class MriRegistration:
             while not settling.advance():
                 pass
             if self._settled(tracker, settling):
-                self._update = self._told_at_rest(update, tracker)
+                self._update = at_rest(update, tracker.at_rest, self.settings)
+                self.T_world_mri = self._update.T_world_mri
         return self._update
 
     def expected_image(
@@ -253,10 +210,19 @@ class MriRegistration:
     def _concluded(
         self, attempt: _Attempt, T_before: Float64[np.ndarray, "4 4"]
     ) -> RegistrationUpdate:
-        self._mirrored = attempt.chance.best if attempt.chance is not None else None
+        """Refine what a search found on the whole window, and weigh it."""
         self._gap = attempt.search.gap
-        T_found = invert_rigid(attempt.search.best.T_mri_world)
-        return self._judged(T_found, T_before, attempt.window, attempt.stamp_ns)
+        objective = make_objective(attempt.window, self.channels, self.settings)
+        T_found = attempt.search.best.T_mri_world
+        refined = refine(objective, T_found, self.settings.max_iterations)
+        return judged(
+            self._blank(attempt.window, attempt.stamp_ns, T_before),
+            refined,
+            coverage=objective.coverage(refined.T_mri_world),
+            chance_score=attempt.chance.best.score if attempt.chance is not None else UNKNOWN,
+            gap=self._gap,
+            settings=self.settings,
+        )
 
     def _began_to_follow(self, update: RegistrationUpdate, window: BeamWindow) -> PatientTracker:
         T_mri_world, centre = invert_rigid(update.T_world_mri), update.centre_world_mm
@@ -274,7 +240,8 @@ class MriRegistration:
             self._tracker = None
             self._new_keyframes = 0
             self.window.clear()
-        return self._told(tracked, T_before)
+        before = self._blank(tracked.window, self._recent.newest_ns, T_before)
+        return followed(before, tracked, self._gap)
 
     def _settle(self, tracker: PatientTracker, tracked: Tracked) -> None:
         """Refine the pose of a patient at rest where enough was seen since; it holds from then."""
@@ -300,123 +267,15 @@ class MriRegistration:
         tracker.settle(settling.belief(self._recent.newest_ns), settling.window)
         return True
 
-    def _told_at_rest(
-        self, update: RegistrationUpdate, tracker: PatientTracker
-    ) -> RegistrationUpdate:
-        """Return a trusted update with the pose at rest, and what speaks for it."""
-        rest = tracker.at_rest
-        self.T_world_mri = invert_rigid(rest.belief.T_mri_world)
-        return replace(
-            update,
-            T_world_mri=self.T_world_mri,
-            message=f"registered on {len(rest.window.values)} frames, patient at rest",
-            score=rest.score,
-            chance_score=rest.score - rest.lead,
-            score_threshold=rest.score - (1.0 - self.settings.tracking_lead) * rest.lead,
-            area_mm2=rest.window.area_mm2,
-            curvature=rest.curvature,
-            covariance=rest.belief.covariance,
-            centre_world_mm=rest.window.centre_world_mm,
-            frames=len(rest.window.values),
-        )
-
-    def _told(self, tracked: Tracked, T_before: Float64[np.ndarray, "4 4"]) -> RegistrationUpdate:
-        """Return what tracking found as an update."""
-        assert self._initial is not None
-        centre = tracked.window.centre_world_mm
-        moved_mm, turned_deg = difference(tracked.T_world_mri, T_before, centre)
-        return replace(
-            self._blank(tracked.window, self._recent.newest_ns, tracked.message),
-            T_world_mri=tracked.T_world_mri,
-            trusted=tracked.trusted,
-            confidence=tracked.confidence,
-            score=tracked.score,
-            chance_score=tracked.beside_score,
-            score_threshold=tracked.least_score,
-            gap=self._gap,
-            coverage=tracked.coverage,
-            moved_mm=moved_mm,
-            turned_deg=turned_deg,
-            iterations=tracked.iterations,
-            curvature=tracked.curvature,
-            covariance=tracked.covariance,
-        )
-
-    def _judged(
-        self,
-        T_start: Float64[np.ndarray, "4 4"],
-        T_before: Float64[np.ndarray, "4 4"],
-        window: BeamWindow,
-        stamp_ns: int,
-    ) -> RegistrationUpdate:
-        """Refine on the whole window and weigh the result against where the attempt began."""
-        objective = make_objective(window, self.channels, self.settings)
-        refined = refine(objective, invert_rigid(T_start), self.settings.max_iterations)
-        T_world_mri = invert_rigid(refined.T_mri_world)
-        chance_score = self._mirrored.score if self._mirrored is not None else _UNKNOWN
-        centre = window.centre_world_mm
-        moved_mm, turned_deg = difference(T_world_mri, T_before, centre)
-        spread = covariance(refined.curvature)
-        evidence = Evidence(
-            score=refined.score,
-            chance_score=chance_score,
-            gap=self._gap,
-            area_mm2=window.area_mm2,
-            coverage=objective.coverage(refined.T_mri_world),
-            moved_mm=moved_mm,
-            turned_deg=turned_deg,
-        )
-        found = doubts(evidence, self.settings)
-        assert self._initial is not None
-        total_mm, total_deg = difference(T_world_mri, self._initial, centre)
-        success = (
-            f"registered, confidence {evidence.confidence:.3f}, score {refined.score:.3f}, "
-            f"{total_mm:.1f} mm and {total_deg:.1f} deg from the first guess"
-        )
-        blank = self._blank(window, stamp_ns, "; ".join(found) or success)
-        return replace(
-            blank,
-            T_world_mri=T_world_mri,
-            trusted=not found,
-            confidence=evidence.confidence,
-            score=refined.score,
-            chance_score=chance_score,
-            score_threshold=score_threshold(evidence, self.settings),
-            gap=self._gap,
-            coverage=evidence.coverage,
-            moved_mm=evidence.moved_mm,
-            turned_deg=evidence.turned_deg,
-            iterations=refined.iterations,
-            converged=refined.converged,
-            curvature=refined.curvature,
-            covariance=spread,
-        )
-
     def _newest_ns(self) -> int:
         return max(frame.stamp_ns for frame in self.window.frames)
 
-    def _blank(self, window: BeamWindow, stamp_ns: int, message: str) -> RegistrationUpdate:
-        """Return an attempt that moved nothing and is not trusted."""
-        assert self._initial is not None and self.T_world_mri is not None
-        return RegistrationUpdate(
-            stamp_ns=stamp_ns,
-            T_world_mri=self.T_world_mri,
-            T_world_mri_initial=self._initial,
-            centre_world_mm=window.centre_world_mm,
-            trusted=False,
-            confidence=0.0,
-            message=message,
-            score=_UNKNOWN,
-            chance_score=_UNKNOWN,
-            score_threshold=self.settings.min_score,
-            gap=_UNKNOWN,
-            area_mm2=window.area_mm2,
-            coverage=_UNKNOWN,
-            moved_mm=0.0,
-            turned_deg=0.0,
-            iterations=0,
-            converged=False,
-            curvature=np.zeros((6, 6)),
-            covariance=np.full((6, 6), _UNKNOWN),
-            frames=len(window.values),
-        )
+    def _blank(
+        self,
+        window: BeamWindow,
+        stamp_ns: int,
+        T_world_mri: Float64[np.ndarray, "4 4"],
+        message: str = "",
+    ) -> RegistrationUpdate:
+        assert self._initial is not None
+        return blank(window, stamp_ns, T_world_mri, self._initial, self.settings, message)
