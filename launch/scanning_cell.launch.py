@@ -26,6 +26,7 @@ ARGUMENTS = {
     "mri_surface": ("", "Bone segmented in the MRI or CT (.stl, .ply), for `surface`."),
     "target": ("bone", "What labels mark: bone, or an organ or lesion (organ)."),
     "prior": ("", "Shape prior (`us-recon prior train`) that completes the map; empty: none."),
+    "map_file": ("", "Map (map.npz) of an earlier scan to go on from; empty: a new one."),
     "output_dir": ("", "Folder for mesh and map at shutdown; empty writes nothing."),
     "image_topic": ("ultrasound/image", "B-mode images (sensor_msgs/Image)."),
     "geometry_topic": ("ultrasound/probe_geometry", "Geometry (us_recon/ProbeGeometry)."),
@@ -69,7 +70,7 @@ def generate_launch_description() -> LaunchDescription:
             use_sim_time,
             {
                 name: ParameterValue(argument[name], value_type=str)
-                for name in ("target", "prior", "output_dir")
+                for name in ("target", "prior", "map_file", "output_dir")
             },
         ],
         remappings=remappings,

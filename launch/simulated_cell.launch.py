@@ -30,6 +30,7 @@ FORWARDED = {
     "mri_surface": "",
     "target": "bone",
     "prior": "",
+    "map_file": "",
     "output_dir": "",
     "rviz": "true",
 }

@@ -55,6 +55,13 @@ class Graph:
         self._added.append(node)
         return node
 
+    def remove(self, node: Any) -> None:
+        """Stop a node before the end of the test."""
+        self.executor.remove_node(node)
+        self._added.remove(node)
+        node.stop()
+        node.destroy_node()
+
     def listen(self, message_type: type, topic: str, profile: Any) -> list[Any]:
         """Return a list that fills with the messages of a topic."""
         heard: list[Any] = []

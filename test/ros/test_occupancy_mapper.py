@@ -30,12 +30,12 @@ GEOMETRY = ProbeGeometry.linear(30.0, 40.0, 60, 80, beam_count=60, sample_count=
 DEPTH_MM = 20.0
 
 
-def publish_plane(graph: Any, frames: int, labels: bool = True) -> np.ndarray:
+def publish_plane(graph: Any, frames: int, labels: bool = True, first: int = 0) -> np.ndarray:
     """Sweep a labelled plane 20 mm below the probe in steps of 1 mm; return the label."""
     rows = GEOMETRY.pixels_to_mm(GEOMETRY.pixel_grid)[..., 1]
     label = ((rows > DEPTH_MM) & (rows < DEPTH_MM + 2.0)).astype(np.uint8)
     image = np.where(label > 0, 200, 60).astype(np.uint8)
-    for k in range(frames):
+    for k in range(first, first + frames):
         stamp_ns = T0 + k * S // 20
         # Looking down: depth (y of the transducer) along -z of the world.
         T = from_euler_xyz_deg(np.array([0.0, float(k), 100.0]), np.array([-90.0, 0.0, 0.0]))
@@ -118,6 +118,64 @@ def test_masks_of_an_organ_that_come_after_their_images_are_mapped(
     assert (np.abs(heights_mm - 80.0) < 0.6).sum() > 50  # near wall
     assert (np.abs(heights_mm - 78.0) < 0.6).sum() > 50  # far wall
     assert statuses[-1].frames_used == 10 and statuses[-1].frames_dropped == 0
+
+
+def test_a_pause_leaves_frames_out_and_says_so(graph: Any, tmp_path: Path) -> None:
+    node = start(graph, tmp_path, label_wait_images=0)
+    statuses = graph.listen(MappingStatus, "/occupancy_mapper/status", qos.STATUS)
+    publish_plane(graph, 5)
+    graph.wait(lambda: node.frames_used == 5, "the frames")
+    assert call(graph, "pause").success
+    publish_plane(graph, 3, first=5)
+    graph.wait(lambda: statuses and "paused" in statuses[-1].drop_reasons, "a status with drops")
+    status = statuses[-1]
+    assert status.state == MappingStatus.STATE_PAUSED and "~/resume" in status.message
+    assert status.message.endswith("5 frames in the map") and node.mapper.frames == 5
+    assert call(graph, "resume").success
+    publish_plane(graph, 4, first=8)
+    graph.wait(lambda: node.frames_used == 9, "the frames after the pause")
+    graph.wait(lambda: statuses[-1].state == MappingStatus.STATE_MAPPING, "the state")
+    assert dict(zip(statuses[-1].drop_reasons, statuses[-1].drop_counts, strict=True)) == {
+        "paused": 3
+    }
+
+
+def test_a_reset_takes_the_mesh_away_and_keeps_what_was_saved(graph: Any, tmp_path: Path) -> None:
+    node = start(graph, tmp_path, label_wait_images=0)
+    meshes = graph.listen(Marker, "/occupancy_mapper/mesh", qos.LATCHED)
+    publish_plane(graph, 10)
+    graph.wait(lambda: meshes and len(meshes[-1].points) > 100, "a mesh")
+    graph.wait(lambda: node.frames_used == 10, "the frames")
+    assert call(graph, "save").success
+    assert call(graph, "reset").success
+    graph.wait(lambda: meshes[-1].action == Marker.DELETE, "the end of the mesh")
+    node.stop()  # an empty map does not replace the one that was saved
+    assert json.loads((tmp_path / "mapping.json").read_text())["frames"] == 10
+
+
+def test_scanning_goes_on_from_a_saved_map(graph: Any, tmp_path: Path) -> None:
+    first = start(graph, tmp_path, label_wait_images=0)
+    publish_plane(graph, 6)
+    graph.wait(lambda: first.frames_used == 6, "the frames")
+    assert call(graph, "save").success
+    graph.remove(first)
+    meshes = graph.listen(Marker, "/occupancy_mapper/mesh", qos.LATCHED)
+    node = start(graph, tmp_path / "second", map_file=str(tmp_path / "map.npz"), spacing_mm=2.0)
+    assert node.mapper.frames == 6 and node.mapper.settings.spacing_mm == 1.0
+    graph.wait(lambda: meshes and len(meshes[-1].points) > 50, "the mesh of before")
+    publish_plane(graph, 6, first=6)
+    graph.wait(lambda: node.frames_used == 6, "the frames")
+    assert node.mapper.frames == 12
+    length_mm = np.ptp(node.mapper.snapshot().mesh.vertices_mm[:, 1])
+    assert length_mm > 10.0
+
+
+def test_the_status_says_why_a_map_is_empty(graph: Any, tmp_path: Path) -> None:
+    start(graph, tmp_path, target="organ", label_wait_images=0)
+    statuses = graph.listen(MappingStatus, "/occupancy_mapper/status", qos.STATUS)
+    publish_plane(graph, 4, labels=False)
+    expected = "none of 4 frames has a label that shows the organ"
+    graph.wait(lambda: statuses and expected in statuses[-1].message, expected)
 
 
 def test_a_late_subscriber_gets_the_mesh(graph: Any, tmp_path: Path) -> None:

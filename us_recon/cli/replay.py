@@ -1,7 +1,9 @@
 """`us-recon replay`: the mapper's mesh from a bag, without ROS and deterministically."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import track
@@ -32,6 +34,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--config", type=Path, help="parameter file of the nodes (see `us-recon parameters`)"
     )
     parser.add_argument(
+        "--map",
+        type=Path,
+        metavar="FILE",
+        help=f"go on from a {MAP_FILE} of an earlier scan in the same frame, with the settings it "
+        "was made with; it stays as it is",
+    )
+    parser.add_argument(
         "--look-again",
         type=int,
         metavar="STEPS",
@@ -56,6 +65,16 @@ def _check(look_again: int | None, settings: MapperSettings) -> None:
         )
 
 
+def _go_on_from(path: Path, given: Mapping[str, Any]) -> OccupancyMapper:
+    """Return the mapper that wrote a map; only its prior may be another."""
+    others = sorted(set(given) - {"prior"})
+    if others:
+        raise ConfigError(
+            f"--map goes on with the map's own settings; leave out {', '.join(others)}"
+        )
+    return OccupancyMapper.load(path, prior=given.get("prior"))
+
+
 def run(parsed: argparse.Namespace) -> int:
     """Map the bag and write what came of it."""
     console = Console()
@@ -68,7 +87,12 @@ def run(parsed: argparse.Namespace) -> int:
         SourceSettings,
         ConsumerSettings,
     )
-    mapper = OccupancyMapper(overridden(mapper_settings, given_settings(parsed, MapperSettings)))
+    given = given_settings(parsed, MapperSettings)
+    mapper = (
+        _go_on_from(parsed.map, given)
+        if parsed.map
+        else OccupancyMapper(overridden(mapper_settings, given))
+    )
     _check(parsed.look_again, mapper.settings)
     assembler_settings = overridden(assembler_settings, given_settings(parsed, AssemblerSettings))
     topics = settings_from(parsed, TopicNames)

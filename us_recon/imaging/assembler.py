@@ -48,6 +48,7 @@ class DropReason(StrEnum):
     POSE_FRAME = "pose_frame"
     LABEL_UNMATCHED = "label_unmatched"
     BACKLOG = "backlog"
+    PAUSED = "paused"
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,11 @@ class OccupancyMapper:
         return (frame.label == value).astype(np.uint8)
 
     @property
+    def frames(self) -> int:
+        """Frames in the map."""
+        return self._frames
+
+    @property
     def map(self) -> SurfaceMap:
         """The map itself, to be looked at; `integrate` alone changes it."""
         return self._map
@@ -314,6 +319,8 @@ class OccupancyMapper:
             return ""
         if self._frames == 0:
             return "no frame yet"
+        if self._frames_with_surface == 0 and self.settings.target == "organ":
+            return f"none of {self._frames} frames has a label that shows the organ"
         if self._frames_with_surface == 0:
             return f"none of {self._frames} frames shows a surface"
         return "too little surface yet"

@@ -56,6 +56,11 @@ class MapperNodeSettings:
     output_dir: str = setting(
         "", "Folder for mesh and map, written by `~/save` and at shutdown; empty writes nothing."
     )
+    map_file: str = setting(
+        "",
+        "Map (map.npz of an earlier scan) to go on from, with the settings it was made with; empty "
+        "starts anew.",
+    )
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker
 
 from us_recon.errors import UsReconError
+from us_recon.geometry.pose_buffer import NS_PER_S
+from us_recon.imaging.assembler import DropReason
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.io.wire import MM_PER_M
 from us_recon.msg import MappingStatus
@@ -39,20 +41,21 @@ class OccupancyMapperNode(FrameConsumer):
         """Declare parameters, subscribe and start the worker."""
         super().__init__("occupancy_mapper", **node_options)
         self.settings = declare_settings(self, MapperNodeSettings)
-        self.mapper = OccupancyMapper(declare_settings(self, MapperSettings))
+        self.mapper = self._new_mapper(declare_settings(self, MapperSettings))
         self._mapper_lock = Lock()  # between the worker and the services
         self._labelled = 0
         self._sources: set[str] = set()
         self.mesh_count = 0
-        self._integrated = self._meshed = 0
-        self._vertices = self._triangles = 0
-        self._observed_mm3 = 0.0
-        self._prior_message = ""
+        self._integrated, self._meshed = self.mapper.frames, 0  # a map to go on from is shown
+        self._paused = False
+        self._snapshot = self.mapper.snapshot(complete=False)
         self._mesh_publisher = self.create_publisher(Marker, "~/mesh", qos.LATCHED)
         self._points_publisher = self.create_publisher(PointCloud2, "~/points", qos.STATUS)
         self._status_publisher = self.create_publisher(MappingStatus, "~/status", qos.STATUS)
         self.create_service(Trigger, "~/save", self._on_save)
         self.create_service(Trigger, "~/reset", self._on_reset)
+        self.create_service(Trigger, "~/pause", self._on_pause)
+        self.create_service(Trigger, "~/resume", self._on_resume)
         self.start(self.settings.mesh_period_s)
 
     def work(self, frame: TrackedFrame) -> None:
@@ -77,10 +80,7 @@ class OccupancyMapperNode(FrameConsumer):
         self._meshed = self._integrated
         with self._mapper_lock:
             snapshot = self.mapper.snapshot(complete=False)
-        self._prior_message = "" if snapshot.prior is None else snapshot.prior.message
-        self._vertices = len(snapshot.mesh.vertices_mm)
-        self._triangles = len(snapshot.mesh.triangles)
-        self._observed_mm3 = snapshot.observed_volume_mm3
+        self._snapshot = snapshot
         self._mesh_publisher.publish(
             mesh_marker(
                 snapshot.mesh.vertices_mm,
@@ -104,9 +104,9 @@ class OccupancyMapperNode(FrameConsumer):
                 state=state,
                 message=message,
                 frames_labelled=self._labelled,
-                observed_volume=self._observed_mm3 * 1e-9,
-                vertices=self._vertices,
-                triangles=self._triangles,
+                observed_volume=self._snapshot.observed_volume_mm3 * 1e-9,
+                vertices=len(self._snapshot.mesh.vertices_mm),
+                triangles=len(self._snapshot.mesh.triangles),
                 surface_source=", ".join(sorted(self._sources)),
                 **self.count_fields(),
             )
@@ -115,7 +115,7 @@ class OccupancyMapperNode(FrameConsumer):
     def stop(self) -> None:
         """Finish the queue and keep what was mapped."""
         super().stop()
-        if self.settings.output_dir and self.frames_used:
+        if self.settings.output_dir and self.mapper.frames:
             self.save()
 
     def _publish_points(self, frame: TrackedFrame, surface: BeamSurface | LabelledRegion) -> None:
@@ -137,10 +137,15 @@ class OccupancyMapperNode(FrameConsumer):
         if self.stalled:
             silent = f"no image for {self.consumer_settings.stall_after_s:g} s"
             return MappingStatus.STATE_STALLED, waiting or silent
+        snapshot, frames = self._snapshot, self.mapper.frames
+        prior = "" if snapshot.prior is None else snapshot.prior.message
+        parts = [f"{frames} frames in the map", snapshot.message if snapshot.frames else "", prior]
+        about = "; ".join(filter(None, parts))
+        if self._paused:
+            return MappingStatus.STATE_PAUSED, f"paused, ~/resume goes on: {about}"
         if self.frames_used == 0:
             return MappingStatus.STATE_WAITING, waiting or "the first frame is being integrated"
-        parts = [f"{self.frames_used} frames in the map", self._prior_message]
-        return MappingStatus.STATE_MAPPING, "; ".join(filter(None, parts))
+        return MappingStatus.STATE_MAPPING, about
 
     def save(self) -> str:
         """Write mesh, map and summary to the output folder; return a line about them."""
@@ -165,8 +170,38 @@ class OccupancyMapperNode(FrameConsumer):
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self._mapper_lock:
             self.mapper.reset()
+            self._snapshot = self.mapper.snapshot(complete=False)
+        self._integrated += 1  # the marker goes with the next refresh
         response.success, response.message = True, "the map is empty"
         return response
+
+    def _on_pause(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._paused = response.success = True
+        response.message = "frames are left out until ~/resume"
+        return response
+
+    def _on_resume(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._paused, response.success = False, True
+        response.message = f"mapping goes on with {self.mapper.frames} frames in the map"
+        return response
+
+    def _on_frame(self, frame: TrackedFrame) -> None:
+        if self._paused:
+            self.source.assembler.drop(
+                DropReason.PAUSED,
+                f"mapping is paused; the frame of {frame.stamp_ns / NS_PER_S:.3f} s is left out",
+            )
+            return
+        super()._on_frame(frame)
+
+    def _new_mapper(self, settings: MapperSettings) -> OccupancyMapper:
+        """Return an empty map, or the one to go on from, which has its own settings."""
+        path = self.settings.map_file
+        if not path:
+            return OccupancyMapper(settings)
+        mapper = OccupancyMapper.load(path, prior=settings.prior or None)
+        self.get_logger().info(f"goes on from {path}: {mapper.frames} frames, with its settings")
+        return mapper
 
 
 def main(args: Sequence[str] | None = None) -> int:
