@@ -38,13 +38,18 @@ def labels_only(method: MapMethod) -> MappingMethod:
     return run
 
 
-def with_detector(method: MapMethod, **settings: Any) -> MappingMethod:
-    """Return a map of all frames: the label where there is one, else what the detector finds."""
+def by_mapper(**settings: Any) -> MappingMethod:
+    """Return a map of all frames by the mapper with these settings."""
 
     def run(frames: Sequence[TrackedFrame]) -> Mesh:
-        return mapped(frames, MapperSettings(method=method, surfaces="auto", **settings))
+        return mapped(frames, MapperSettings(**settings))
 
     return run
+
+
+def with_detector(method: MapMethod, **settings: Any) -> MappingMethod:
+    """Return a map of all frames: the label where there is one, else what the detector finds."""
+    return by_mapper(method=method, surfaces="auto", **settings)
 
 
 def looked_at_again(method: MapMethod, **settings: Any) -> MappingMethod:

@@ -3,27 +3,22 @@
 python -m benchmarks.organ_mapping [--fast] [--dev] [--pictures FOLDER]
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 
 from benchmarks.arguments import Run, parse_run
+from benchmarks.beside_truth import draw_beside_truth
 from benchmarks.cases import Case, column, median, of, write_cases
-from benchmarks.mapping_methods import mapped
+from benchmarks.mapping_methods import by_mapper
 from benchmarks.measure import measured
 from benchmarks.naive_occupancy import naive_occupancy
 from benchmarks.sets import BRAIN_SWEEP, PROBES, SPINE_SETS, TRACKER, MappingCase, scanner
 from benchmarks.tables import write_table
 from benchmarks.true_surface import TrueSurface, distances
-from us_recon.evaluation.pictures import BONE_RGB, TRUTH_RGB, Painted, fitted_camera, render
-from us_recon.imaging.frame import TrackedFrame
-from us_recon.occupancy.mapper import MapperSettings
-from us_recon.occupancy.mesh import Mesh
+from us_recon.evaluation.pictures import BONE_RGB, Painted
 from us_recon.occupancy.views import View
 from us_recon.pipeline.threads import use_one_thread
 from us_recon.simulation.cell import CellSettings, make_cell
@@ -31,22 +26,16 @@ from us_recon.simulation.cell import CellSettings, make_cell
 EVERY = (1, 5, 20)
 CELL = CellSettings(image_rate_hz=10.0, label_every=1)
 SIZE_PX = (320, 320)
-
-
-def by_mapper(**settings: Any) -> Callable[[Sequence[TrackedFrame]], Mesh]:
-    """Return a map of labelled frames."""
-
-    def run(frames: Sequence[TrackedFrame]) -> Mesh:
-        return mapped(frames, MapperSettings(surfaces="label", **settings))
-
-    return run
+LOOKS = ((0.3, 0.9, 0.2), (-0.9, -0.3, 0.2))  # along the sound and from the side
 
 
 METHODS = {
     "TSDF, organ": by_mapper(target="organ"),
     "log-odds voxels, organ": by_mapper(target="organ", method="log_odds"),
-    "TSDF, organ, slices of up to 6 mm": by_mapper(target="organ", half_thickness_mm=6.0),
-    "TSDF, bone": by_mapper(target="bone"),
+    "TSDF, organ, slices of up to 6 mm": by_mapper(
+        surfaces="label", target="organ", half_thickness_mm=6.0
+    ),
+    "TSDF, bone": by_mapper(surfaces="label", target="bone"),
     "naive occupancy": naive_occupancy,
 }
 
@@ -115,7 +104,9 @@ def of_patient(seed: int, run: Run) -> list[Case]:
             )
             print(cases[-1], flush=True)
         if run.pictures is not None:
-            draw(run.pictures / f"organ_{seed}_{every}.png", case, [*meshes, case.truth])
+            painted = [Painted(mesh, BONE_RGB) for mesh in meshes]
+            picture = run.pictures / f"organ_{seed}_{every}.png"
+            draw_beside_truth(picture, case, painted, LOOKS, SIZE_PX)
     return cases
 
 
@@ -139,19 +130,6 @@ def row(cases: Sequence[Case]) -> dict[str, object]:
         "ms / frame": median(cases, "ms / frame"),
         "empty": int(column(cases, "empty").sum()),
     }
-
-
-def draw(path: Path, case: MappingCase, meshes: Sequence[Mesh]) -> None:
-    """Draw meshes side by side, along the sound and from the side; the last one is the truth."""
-    axes = case.views[len(case.views) // 2].T_world_transducer[:3, :3]
-    rows = []
-    for towards in (axes @ [0.3, 0.9, 0.2], axes @ [-0.9, -0.3, 0.2]):
-        camera = fitted_camera(case.truth.vertices_mm, towards, axes[:, 2], SIZE_PX)
-        painted = [Painted(mesh, BONE_RGB) for mesh in meshes[:-1]]
-        painted.append(Painted(meshes[-1], TRUTH_RGB))
-        rows.append(np.concatenate([render([one], camera, SIZE_PX) for one in painted], axis=1))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.concatenate(rows)[..., ::-1])
 
 
 if __name__ == "__main__":

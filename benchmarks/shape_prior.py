@@ -9,16 +9,16 @@ from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import cv2
 import numpy as np
 
 from benchmarks.arguments import parse_run
+from benchmarks.beside_truth import draw_beside_truth
 from benchmarks.cases import Case, column, median, of, write_cases
 from benchmarks.measure import measured
 from benchmarks.sets import PROBES, SPINE_SETS, SPINE_SWEEP, TRACKER, MappingCase, scanner
 from benchmarks.tables import write_table
 from benchmarks.true_surface import TrueSurface, distances
-from us_recon.evaluation.pictures import BONE_RGB, TRUTH_RGB, Painted, fitted_camera, render
+from us_recon.evaluation.pictures import BONE_RGB, Painted
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.occupancy.mapper import MapperSettings, MapSnapshot, OccupancyMapper
 from us_recon.occupancy.mesh import Mesh
@@ -35,6 +35,7 @@ WRONG = 4  # long bones, whose prior must refuse a spine
 FRAMES, LABELLED = 20, (5, 14)
 CELL = CellSettings(image_rate_hz=0.8, label_every=1)  # 20 images in the sweep of the spine sets
 FILLED_RGB, SIZE_PX = (0.45, 0.6, 0.85), (420, 420)
+LOOKS = ((0.0, 1.0, 0.0), (-0.8, 0.5, -0.2))  # from the back and obliquely
 METHODS = ("tsdf", "log_odds", "field")
 
 NOTE = """
@@ -76,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     meshes.append(mesh)
                 if run.pictures is not None:
                     picture = run.pictures / f"shape_prior_{seed}_{method}.png"
-                    draw(picture, case, [*meshes[:-1], case.truth])
+                    painted = [Painted(mesh, colours(mesh)) for mesh in meshes[:-1]]
+                    draw_beside_truth(picture, case, painted, LOOKS, SIZE_PX)
     rows = [
         row(method, name, of(cases, method=method, prior=name))
         for method in METHODS[: 1 if run.fast else None]
@@ -96,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def trained(folder: Path) -> tuple[dict[str, str], str]:
     """Train and write the priors; return their files by name and a sentence about the modes."""
-    spines = [Subject(f"spine {seed}", true_surface("spine", seed)) for seed in TRAINING_SEEDS]
+    spines = spine_subjects()
     bones = [
         Subject(f"long bone {seed}", true_surface("long_bone", seed))
         for seed in TRAINING_SEEDS[:WRONG]
@@ -116,6 +118,11 @@ def trained(folder: Path) -> tuple[dict[str, str], str]:
         )
         print(told[-1], flush=True)
     return files, " ".join(told[:2])
+
+
+def spine_subjects() -> list[Subject]:
+    """Return the true surfaces of the virtual spines that a prior is trained on."""
+    return [Subject(f"spine {seed}", true_surface("spine", seed)) for seed in TRAINING_SEEDS]
 
 
 def true_surface(patient: str, seed: int) -> Mesh:
@@ -169,19 +176,6 @@ def tried(
     if completed is not None and completed.judgement is not None:
         figures |= {"explained": completed.judgement.explained, "lead": completed.judgement.lead}
     return figures, mesh
-
-
-def draw(path: Path, case: MappingCase, meshes: Sequence[Mesh]) -> None:
-    """Draw meshes side by side, from the back and obliquely; the last one is the truth."""
-    axes = case.views[len(case.views) // 2].T_world_transducer[:3, :3]
-    rows = []
-    for towards in (axes @ [0.0, 1.0, 0.0], axes @ [-0.8, 0.5, -0.2]):
-        camera = fitted_camera(case.truth.vertices_mm, towards, axes[:, 2], SIZE_PX)
-        parts = [Painted(mesh, colours(mesh)) for mesh in meshes[:-1]]
-        parts.append(Painted(meshes[-1], TRUTH_RGB))
-        rows.append(np.concatenate([render([part], camera, SIZE_PX) for part in parts], axis=1))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.concatenate(rows)[..., ::-1])
 
 
 def colours(mesh: Mesh) -> np.ndarray:

@@ -22,13 +22,13 @@ from benchmarks.mapping_methods import (
 )
 from benchmarks.measure import measured
 from benchmarks.sets import SPINE_SETS, MappingCase, SpineSet
-from benchmarks.shape_prior import TRAINING_SEEDS, true_surface
+from benchmarks.shape_prior import TRAINING_SEEDS, spine_subjects
 from benchmarks.tables import write_table
 from benchmarks.true_surface import TrueSurface, distances
 from us_recon.occupancy.mapper import MapMethod
 from us_recon.occupancy.prior.files import write_prior
 from us_recon.occupancy.prior.settings import TrainingSettings
-from us_recon.occupancy.prior.training import Subject, train_prior
+from us_recon.occupancy.prior.training import train_prior
 from us_recon.pipeline.threads import use_one_thread
 
 PROCESSES = 2
@@ -114,8 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with TemporaryDirectory() as folder:
         prior = Path(folder) / "spines.npz"
         if any(WITH_PRIOR in methods for methods in wanted.values()):
-            subjects = [Subject(f"spine {n}", true_surface("spine", n)) for n in TRAINING_SEEDS]
-            write_prior(train_prior(subjects, TrainingSettings(anatomy="spine")), prior)
+            settings = TrainingSettings(anatomy="spine")
+            write_prior(train_prior(spine_subjects(), settings), prior)
         with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
             found = list(pool.map(partial(of_patient, wanted=wanted, prior=prior), seeds))
     for name, methods in wanted.items():

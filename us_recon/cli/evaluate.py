@@ -16,7 +16,7 @@ from us_recon.evaluation.report import score_rows, score_values, write_report
 from us_recon.evaluation.visibility import View
 from us_recon.imaging.assembler import AssemblerSettings
 from us_recon.io.bag import TopicNames, frames_from_bag
-from us_recon.occupancy.mapper import OccupancyMapper
+from us_recon.occupancy.map_files import MapRecord, read_map
 from us_recon.occupancy.mapper_settings import TARGETS
 from us_recon.occupancy.mesh_files import read_mesh
 from us_recon.pipeline.mapping import MAP_FILE
@@ -61,9 +61,9 @@ def run_mesh(parsed: argparse.Namespace) -> int:
         raise InputError(f"--region-mm is {parsed.region_mm}; expected more than 0")
     reconstruction, truth = read_mesh(parsed.mesh), read_mesh(parsed.truth)
     beside = parsed.mesh.parent / MAP_FILE
-    mapper = OccupancyMapper.load(beside, prior="") if beside.is_file() else None
-    views = _views(parsed, mapper)
-    target = parsed.target or (mapper.settings.target if mapper else "bone")
+    mapped = read_map(beside) if beside.is_file() else None
+    views = _views(parsed, mapped)
+    target = parsed.target or (mapped.settings.get("target", "bone") if mapped else "bone")
     score = score_mesh(
         reconstruction, truth, views, parsed.region_mm, sound_passes=target == "organ"
     )
@@ -86,9 +86,9 @@ def _direction_of_sound(views: list[View]) -> Float64[np.ndarray, "3"]:
     return np.mean([view.T_world_transducer[:3, 1] for view in views], axis=0)
 
 
-def _views(parsed: argparse.Namespace, mapper: OccupancyMapper | None) -> list[View] | None:
+def _views(parsed: argparse.Namespace, mapped: MapRecord | None) -> list[View] | None:
     if parsed.bag is None:
-        return mapper.views() if mapper else None
+        return mapped.views.views() if mapped else None
     frames = frames_from_bag(
         parsed.bag, settings_from(parsed, AssemblerSettings), settings_from(parsed, TopicNames)
     )

@@ -19,7 +19,7 @@ from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.mesh_tools import without_small_parts
 from us_recon.occupancy.prior.completion import Completed, ShapeCompletion
 from us_recon.occupancy.prior.files import read_prior
-from us_recon.occupancy.region import LabelledRegion, labelled_region
+from us_recon.occupancy.region import LabelledRegion, Shown, labelled_region
 from us_recon.occupancy.slice_thickness import SliceThickness
 from us_recon.occupancy.surface import BeamSurface, SurfaceSource
 from us_recon.occupancy.views import View, ViewLog
@@ -42,7 +42,7 @@ class IntegrationResult:
     source: SurfaceSource
     beams: int
     voxels: int
-    surface: BeamSurface | LabelledRegion | None = None
+    surface: Shown | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +115,7 @@ class OccupancyMapper:
         if not frame.late:
             self._frames += 1
             self._views.add(frame.T_world_transducer, frame.geometry)
-        shown: BeamSurface | LabelledRegion | None
+        shown: Shown | None
         if self.settings.target == "organ":
             shown, voxels = self._integrate_region(frame)
         else:
@@ -145,7 +145,7 @@ class OccupancyMapper:
     def _integrate_region(self, frame: TrackedFrame) -> tuple[LabelledRegion | None, int]:
         """Fuse what a label says of a target that sound passes; other frames say nothing of it."""
         label = self._label(frame)
-        if label is None or self.settings.surfaces == "detector":
+        if label is None:
             return None, 0
         region = labelled_region(label, frame.image, frame.geometry)
         # Slices are as far apart as labels are: the frames between them leave the gap open.

@@ -10,8 +10,7 @@ from us_recon.imaging.frame import TrackedFrame
 from us_recon.occupancy.block_grid import BlockGrid
 from us_recon.occupancy.live_surface import LiveSurface
 from us_recon.occupancy.mesh import Mesh
-from us_recon.occupancy.region import LabelledRegion
-from us_recon.occupancy.surface import BeamSurface
+from us_recon.occupancy.region import Shown
 from us_recon.settings import setting
 
 
@@ -36,12 +35,7 @@ class SurfaceMap(Protocol):
     def grid(self) -> BlockGrid:
         """The voxels, all of the map's state."""
 
-    def integrate(
-        self,
-        frame: TrackedFrame,
-        surface: BeamSurface | LabelledRegion,
-        half_thickness_mm: float,
-    ) -> int:
+    def integrate(self, frame: TrackedFrame, surface: Shown, half_thickness_mm: float) -> int:
         """Take one frame's surface into the map and return how many voxels that changed.
 
         Args:

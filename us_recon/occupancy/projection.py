@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from us_recon.occupancy.region import LabelledRegion
+from us_recon.occupancy.region import LabelledRegion, Shown
 from us_recon.occupancy.slab import PlaneRegion, voxels_in_slab
 from us_recon.occupancy.surface import BeamSurface
 
@@ -33,7 +33,7 @@ class ObservedVoxels:
 
 def observe(
     T_world_transducer: Float64[np.ndarray, "4 4"],
-    shown: BeamSurface | LabelledRegion,
+    shown: Shown,
     spacing_mm: float,
     *,
     half_thickness_mm: float,

@@ -1,6 +1,7 @@
 """What a label says of a target that sound passes: where it is, where its wall is and where not."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
@@ -11,7 +12,7 @@ from us_recon.geometry.rigid import transform_points
 from us_recon.imaging.probe import ProbeGeometry
 from us_recon.imaging.scan_conversion import to_beams, to_image
 from us_recon.occupancy.brightness import WindowMeans, calibrate
-from us_recon.occupancy.surface import SurfaceSource
+from us_recon.occupancy.surface import BeamSurface, SurfaceSource
 
 _ECHO = 0.1  # of what tissue usually shows at a depth: darker is silence
 _ECHO_MM = 2.0  # above and below, over which echoes are looked for
@@ -49,6 +50,10 @@ class LabelledRegion:
         wall = self.known & (self.outside_mm < 0) & (self.outside_mm >= -near_mm)
         plane = geometry.pixels_to_mm(geometry.pixel_grid[wall])
         return transform_points(T_world_transducer, np.column_stack([plane, np.zeros(len(plane))]))
+
+
+Shown: TypeAlias = BeamSurface | LabelledRegion
+"""What one frame shows of a target: its face towards the probe, or all of it."""
 
 
 def labelled_region(

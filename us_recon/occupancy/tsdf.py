@@ -12,7 +12,7 @@ from us_recon.occupancy.maps import FusionSettings
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.meshing import extract_surface
 from us_recon.occupancy.projection import observe
-from us_recon.occupancy.region import LabelledRegion
+from us_recon.occupancy.region import Shown
 from us_recon.occupancy.surface import BeamSurface
 from us_recon.settings import setting
 
@@ -46,12 +46,7 @@ class TsdfMap:
         self.settings = settings or TsdfSettings()
         self.live = LiveSurface(grid.spacing_mm, self.settings.min_weight)
 
-    def integrate(
-        self,
-        frame: TrackedFrame,
-        surface: BeamSurface | LabelledRegion,
-        half_thickness_mm: float,
-    ) -> int:
+    def integrate(self, frame: TrackedFrame, surface: Shown, half_thickness_mm: float) -> int:
         """Take one frame's surface into the map (see `SurfaceMap`)."""
         settings = self.settings
         seen = observe(

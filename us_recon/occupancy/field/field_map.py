@@ -27,8 +27,7 @@ from us_recon.occupancy.field.state import (
 from us_recon.occupancy.live_surface import LiveSurface
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.meshing import extract_surface
-from us_recon.occupancy.region import LabelledRegion
-from us_recon.occupancy.surface import BeamSurface
+from us_recon.occupancy.region import LabelledRegion, Shown
 from us_recon.occupancy.voxels import LogOddsMap
 
 _FIRST_FRAMES, _FIRST_STEPS = 10, 16  # a network that has seen nothing needs some steps first
@@ -64,10 +63,7 @@ class FieldMap:
         return self.voxels.grid
 
     def integrate(
-        self,
-        frame: TrackedFrame,
-        surface: BeamSurface | LabelledRegion | None,
-        half_thickness_mm: float,
+        self, frame: TrackedFrame, surface: Shown | None, half_thickness_mm: float
     ) -> int:
         """Take one frame in and return how many voxels of the partner changed.
 

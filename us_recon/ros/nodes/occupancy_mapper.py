@@ -16,9 +16,9 @@ from us_recon.imaging.assembler import DropReason
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.io.wire import MM_PER_M
 from us_recon.msg import MappingStatus
-from us_recon.occupancy.mapper import MapperSettings, OccupancyMapper
-from us_recon.occupancy.region import LabelledRegion
-from us_recon.occupancy.surface import BeamSurface
+from us_recon.occupancy.mapper import MapperSettings, MapSnapshot, OccupancyMapper
+from us_recon.occupancy.mesh import Mesh
+from us_recon.occupancy.region import Shown
 from us_recon.pipeline.mapping import save_map_outputs, steps_under_backlog
 from us_recon.pipeline.node_settings import MapperNodeSettings
 from us_recon.pipeline.threads import use_one_thread
@@ -48,7 +48,7 @@ class OccupancyMapperNode(FrameConsumer):
         self.mesh_count = 0
         self._integrated, self._meshed = self.mapper.frames, 0  # a map to go on from is shown
         self._paused = False
-        self._snapshot = self.mapper.snapshot(complete=False)
+        self._snapshot: MapSnapshot | None = None  # None until there is one of the map as it is
         self._mesh_publisher = self.create_publisher(Marker, "~/mesh", qos.LATCHED)
         self._points_publisher = self.create_publisher(PointCloud2, "~/points", qos.STATUS)
         self._status_publisher = self.create_publisher(MappingStatus, "~/status", qos.STATUS)
@@ -96,6 +96,8 @@ class OccupancyMapperNode(FrameConsumer):
     def publish_status(self) -> None:
         """Publish counts, delays and what is missing."""
         state, message = self._state()
+        mesh = Mesh.empty() if self._snapshot is None else self._snapshot.mesh
+        observed_mm3 = 0.0 if self._snapshot is None else self._snapshot.observed_volume_mm3
         self._status_publisher.publish(
             MappingStatus(
                 header=conversions.header_message(
@@ -104,9 +106,9 @@ class OccupancyMapperNode(FrameConsumer):
                 state=state,
                 message=message,
                 frames_labelled=self._labelled,
-                observed_volume=self._snapshot.observed_volume_mm3 * 1e-9,
-                vertices=len(self._snapshot.mesh.vertices_mm),
-                triangles=len(self._snapshot.mesh.triangles),
+                observed_volume=observed_mm3 * 1e-9,
+                vertices=len(mesh.vertices_mm),
+                triangles=len(mesh.triangles),
                 surface_source=", ".join(sorted(self._sources)),
                 **self.count_fields(),
             )
@@ -118,7 +120,7 @@ class OccupancyMapperNode(FrameConsumer):
         if self.settings.output_dir and self.mapper.frames:
             self.save()
 
-    def _publish_points(self, frame: TrackedFrame, surface: BeamSurface | LabelledRegion) -> None:
+    def _publish_points(self, frame: TrackedFrame, surface: Shown) -> None:
         header = conversions.header_message(frame.stamp_ns, self.assembler_settings.world_frame)
         points_m = surface.points_mm(frame.T_world_transducer) / MM_PER_M
         self._points_publisher.publish(cloud_message(header, points_m.astype(np.float32)))
@@ -137,9 +139,10 @@ class OccupancyMapperNode(FrameConsumer):
         if self.stalled:
             silent = f"no image for {self.consumer_settings.stall_after_s:g} s"
             return MappingStatus.STATE_STALLED, waiting or silent
-        snapshot, frames = self._snapshot, self.mapper.frames
-        prior = "" if snapshot.prior is None else snapshot.prior.message
-        parts = [f"{frames} frames in the map", snapshot.message if snapshot.frames else "", prior]
+        parts = [f"{self.mapper.frames} frames in the map"]
+        if self._snapshot is not None:
+            prior = self._snapshot.prior
+            parts += [self._snapshot.message, "" if prior is None else prior.message]
         about = "; ".join(filter(None, parts))
         if self._paused:
             return MappingStatus.STATE_PAUSED, f"paused, ~/resume goes on: {about}"
@@ -170,7 +173,7 @@ class OccupancyMapperNode(FrameConsumer):
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self._mapper_lock:
             self.mapper.reset()
-            self._snapshot = self.mapper.snapshot(complete=False)
+        self._snapshot = None
         self._integrated += 1  # the marker goes with the next refresh
         response.success, response.message = True, "the map is empty"
         return response
