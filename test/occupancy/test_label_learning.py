@@ -10,6 +10,9 @@ import pytest
 from us_recon.geometry.rigid import from_euler_xyz_deg
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.probe import ProbeGeometry
+from us_recon.occupancy.bone_training import Depths, TrainingImage
+from us_recon.occupancy.label_learning import LabelLearner
+from us_recon.occupancy.labels import label_surface
 from us_recon.occupancy.mapper import MapperSettings, OccupancyMapper
 
 Images = Callable[..., np.ndarray]
@@ -51,6 +54,30 @@ def test_labels_teach_what_the_rule_cannot_know(sheets: list[TrackedFrame]) -> N
     learnt = shown(labels).integrate(unlabelled)
     assert learnt.beams > 100 and learnt.surface is not None
     assert np.nanmedian(learnt.surface.depth_mm) == pytest.approx(DEPTH_MM, abs=0.3)
+
+
+def test_no_label_judges_what_was_learnt_from_it(
+    sheets: list[TrackedFrame], linear: ProbeGeometry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = LabelLearner()
+    nothing = label_surface(np.zeros(linear.shape, np.uint8), linear)
+    for frame in sheets[:6]:  # rule and network find nothing: neither is the better one
+        marked = labelled(frame)
+        assert marked.label is not None
+        learner.learn(frame, marked.label, nothing, nothing, steps=0)
+    assert not learner.useful
+    judged: list[np.ndarray] = []
+
+    def found(trial: LabelLearner, image: TrainingImage) -> Depths:
+        assert 0 < len(trial._images) < len(sheets[:6])
+        assert not any(image is seen for seen in trial._images)
+        judged.append(image.grey)
+        return image.depth_mm
+
+    monkeypatch.setattr(LabelLearner, "_found", found)
+    learner.finish(steps=1)
+    assert learner.useful and len(judged) == 6
+    assert len({grey.tobytes() for grey in judged}) == 6  # each of them once
 
 
 def test_two_labels_are_too_few_to_be_believed(sheets: list[TrackedFrame]) -> None:

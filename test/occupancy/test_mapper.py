@@ -170,7 +170,7 @@ def test_files_that_are_no_maps(sweep: list[TrackedFrame], tmp_path: Path) -> No
         OccupancyMapper.load(tmp_path / "absent.npz")
     text = tmp_path / "text.npz"
     text.write_text("hello")
-    with pytest.raises(InputError, match="not an occupancy map"):
+    with pytest.raises(InputError, match="not an occupancy map; the mapper writes one"):
         OccupancyMapper.load(text)
     other = tmp_path / "other.npz"
     np.savez(other, values=np.zeros(3))

@@ -1,24 +1,24 @@
-"""A map in one file: a NumPy archive with a version."""
+"""A map in one file."""
 
-import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from us_recon.errors import InputError
-from us_recon.files import atomic_path
 from us_recon.imaging.probe import ProbeGeometry
+from us_recon.occupancy.archives import ArchiveKind, opened_archive, write_archive
 from us_recon.occupancy.block_grid import GridArrays
 from us_recon.occupancy.brightness import Calibration
 from us_recon.occupancy.views import ViewLog
 
 VERSION = 3
-_READABLE = (1, 2, 3)  # version 1 has no field, 2 nothing learnt from labels
-_FORMAT = "us_recon occupancy map"
+_KIND = ArchiveKind(
+    format="us_recon occupancy map",
+    name="an occupancy map",
+    version=VERSION,
+    readable=(1, 2, 3),  # version 1 has no field, 2 nothing learnt from labels
+    made_by="the mapper writes one as map.npz",
+)
 _FIELD, _LEARNT = "field_", "learnt_"
 
 
@@ -56,8 +56,6 @@ def write_map(record: MapRecord, path: Path) -> None:
         InputError: The folder cannot be written to.
     """
     header: dict[str, Any] = {
-        "format": _FORMAT,
-        "version": VERSION,
         "settings": dict(record.settings),
         "frames": record.frames,
         "frames_with_surface": record.frames_with_surface,
@@ -82,8 +80,7 @@ def write_map(record: MapRecord, path: Path) -> None:
         arrays["by_depth"] = calibration.by_depth
     for prefix, part in ((_FIELD, record.field), (_LEARNT, record.learnt)):
         arrays |= {f"{prefix}{name}": values for name, values in (part or {}).items()}
-    with atomic_path(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, header=np.array(json.dumps(header)), **arrays)
+    write_archive(path, _KIND, header, arrays)
 
 
 def read_map(path: Path) -> MapRecord:
@@ -92,25 +89,8 @@ def read_map(path: Path) -> MapRecord:
     Raises:
         InputError: There is no such file, it is not a map, or its version is another.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            header = json.loads(str(archive["header"]))
-            _check(header, path)
-            return _record(header, archive)
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is not an occupancy map: {error}") from error
-
-
-def _check(header: Mapping[str, Any], path: Path) -> None:
-    if header["format"] != _FORMAT:
-        raise InputError(f"{path} holds {header['format']!r}; expected {_FORMAT!r}")
-    if header["version"] not in _READABLE:
-        raise InputError(
-            f"{path} is of version {header['version']}; this program reads "
-            f"{' and '.join(map(str, _READABLE))}"
-        )
+    with opened_archive(path, _KIND) as (header, archive):
+        return _record(header, archive)
 
 
 def _record(header: Mapping[str, Any], archive: Mapping[str, Any]) -> MapRecord:

@@ -1,20 +1,24 @@
-"""A prior in one file: a NumPy archive with a version."""
+"""A prior in one file."""
 
-import json
-import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from us_recon.errors import InputError
-from us_recon.files import atomic_path
 from us_recon.geometry.grid import Grid
+from us_recon.occupancy.archives import ArchiveKind, opened_archive, write_archive
 from us_recon.occupancy.prior.shape import ShapePrior, Training
 
 VERSION = 1
-_FORMAT = "us_recon shape prior"
+_KIND = ArchiveKind(
+    format="us_recon shape prior",
+    name="a shape prior",
+    version=VERSION,
+    readable=(VERSION,),
+    made_by="`us-recon prior train` makes a prior",
+    otherwise=". Train anew",
+)
 
 
 def write_prior(prior: ShapePrior, path: Path | str) -> None:
@@ -23,16 +27,8 @@ def write_prior(prior: ShapePrior, path: Path | str) -> None:
     Raises:
         InputError: The file cannot be written.
     """
-    header = {
-        "format": _FORMAT,
-        "version": VERSION,
-        "grid": asdict(prior.grid),
-        "training": asdict(prior.training),
-    }
-    with atomic_path(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(
-            file, header=np.array(json.dumps(header)), fields=prior.fields_mm, known=prior.known
-        )
+    header = {"grid": asdict(prior.grid), "training": asdict(prior.training)}
+    write_archive(path, _KIND, header, {"fields": prior.fields_mm, "known": prior.known})
 
 
 def read_prior(path: Path | str) -> ShapePrior:
@@ -41,25 +37,8 @@ def read_prior(path: Path | str) -> ShapePrior:
     Raises:
         InputError: There is no such file, it is not a prior, or its version is another.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; `us-recon prior train` makes a prior")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            header = json.loads(str(archive["header"]))
-            _check(header, path)
-            return _prior(header, archive["fields"], archive["known"])
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is not a shape prior: {error}") from error
-
-
-def _check(header: dict[str, Any], path: Path) -> None:
-    if header["format"] != _FORMAT:
-        raise InputError(f"{path} holds {header['format']!r}; expected {_FORMAT!r}")
-    if header["version"] != VERSION:
-        raise InputError(
-            f"{path} is of version {header['version']}; this program reads {VERSION}. Train anew"
-        )
+    with opened_archive(Path(path), _KIND) as (header, archive):
+        return _prior(header, archive["fields"], archive["known"])
 
 
 def _prior(header: dict[str, Any], fields: np.ndarray, known: np.ndarray) -> ShapePrior:
