@@ -57,8 +57,6 @@ def registrar(settings: RegistrationSettings) -> RegistrationMethod:
         registration.set_initial(T_start)
         begun_s = time.monotonic()
         update = registration.step()
-        while registration.searching:
-            update = registration.step()
         attempt_s = time.monotonic() - begun_s
         if update is None:  # too few frames: it stays silent
             return Outcome(T_start, accepted=False)

@@ -8,7 +8,7 @@ import pytest
 from us_recon.errors import InputError
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.mesh_files import read_mesh, write_mesh
-from us_recon.occupancy.mesh_tools import decimated, without_small_parts
+from us_recon.occupancy.mesh_tools import decimated, parts_near, without_small_parts
 
 
 def square(size_mm: float, x_mm: float = 0.0) -> Mesh:
@@ -97,6 +97,16 @@ def test_small_parts_go() -> None:
     assert without_small_parts(both, 0.5).area_mm2 == pytest.approx(17.0)
     assert without_small_parts(both, 100.0).is_empty
     assert without_small_parts(Mesh.empty(), 1.0).is_empty
+
+
+def test_parts_that_no_point_touches_go() -> None:
+    both = beside(square(1.0, x_mm=10.0), square(4.0))
+    points = np.array([[10.5, 0.5, 0.8], [50.0, 0.0, 0.0]])
+    assert parts_near(both, points, 2.0).area_mm2 == pytest.approx(1.0)
+    assert parts_near(both, points, 20.0).area_mm2 == pytest.approx(17.0)
+    assert parts_near(both, points, 0.5).is_empty
+    assert parts_near(both, np.zeros((0, 3)), 2.0).is_empty
+    assert parts_near(Mesh.empty(), points, 2.0).is_empty
 
 
 def test_decimation_keeps_a_plane() -> None:

@@ -86,14 +86,14 @@ def test_a_search_in_many_steps_ends_where_one_in_one_step_does(
     settings: RegistrationSettings,
     T_initial: np.ndarray,
 ) -> None:
-    registration = MriRegistration(volume, replace(settings, poses_per_step=150))
+    registration = MriRegistration(volume, settings)
     registration.set_initial(T_initial)
     for frame in frames_of(volume, noise=20.0):
         registration.add_frame(frame)
-    assert registration.step() is None and registration.searching
+    assert registration.step(150) is None and registration.searching
     steps = 1
     while registration.searching:
-        update = registration.step()
+        update = registration.step(150)
         steps += 1
     assert steps > 3 and update is not None
     np.testing.assert_array_equal(update.T_world_mri, good.T_world_mri)
@@ -106,11 +106,11 @@ def test_a_new_guess_ends_a_search(
     settings: RegistrationSettings,
     T_initial: np.ndarray,
 ) -> None:
-    registration = MriRegistration(volume, replace(settings, poses_per_step=10))
+    registration = MriRegistration(volume, settings)
     registration.set_initial(T_initial)
     for frame in frames:
         registration.add_frame(frame)
-    registration.step()
+    registration.step(10)
     assert registration.searching
     registration.set_initial(T_initial)
     assert not registration.searching

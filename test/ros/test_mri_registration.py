@@ -1,5 +1,6 @@
 """The registration node over real middleware, on a small volume and images made of it."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -162,8 +163,8 @@ def test_a_patient_who_moves_is_followed_at_the_rate_that_is_asked_for(
     stamps_ns: list[int] = []
     step = node.registration.step
 
-    def stepped() -> Any:
-        update = step()
+    def stepped(poses: int | None) -> Any:
+        update = step(poses)
         stamps_ns.append(update.stamp_ns if update is not None else 0)
         return update
 
@@ -196,6 +197,40 @@ def test_a_patient_who_moves_is_followed_at_the_rate_that_is_asked_for(
     (item,) = [item for message in heard for item in _mri_in(message)][-1:]
     T_found = invert_rigid(moves[-1]) @ transform_to_matrix_mm(item.transform)
     assert target_error_mm(T_found) < 0.5
+
+
+def test_frames_do_not_wait_for_a_live_search(
+    graph: Any, scene: tuple[Path, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mri, events = scene
+    node = start(
+        graph, mri, reliable_images=False, poses_per_step=1, register_every_frames=4, min_frames=4
+    )
+    step, used = node.registration.step, []
+
+    def slow(poses: int | None) -> Any:
+        time.sleep(0.15)  # half as often as images come
+        used.append(node.frames_used)
+        return step(poses)
+
+    monkeypatch.setattr(node.registration, "step", slow)
+    heard = graph.listen(TFMessage, "/tf", qos.TF)
+    give_initial(graph, T_WORLD_MRI @ OFF)
+    graph.wait(lambda: node.has_initial, "the initial pose")
+    for number, (pose, image) in enumerate(events, 1):
+        graph.publish(pose)
+        graph.publish(image)
+        graph.wait(lambda: node.source.assembler.images_received == number, "the image")  # noqa: B023
+        time.sleep(0.07)
+    graph.wait(lambda: node.frames_used == FRAMES, "the frames", timeout_s=10.0)
+    # The search began with the fourth frame, and was far from its end when all were taken in.
+    assert used[0] == 3 and node.registration.searching
+    assert node.worker.backlog <= 1
+    monkeypatch.setattr(node.registration, "step", step)
+    # No further frame comes, and it goes on all the same.
+    graph.wait(lambda: any(_mri_in(message) for message in heard), "the transform", timeout_s=60.0)
+    assert node.update is not None and node.update.trusted
+    assert target_error_mm(node.update.T_world_mri) < 0.3
 
 
 def test_an_mri_of_something_else_is_not_published(

@@ -19,7 +19,7 @@ from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.mesh_tools import without_small_parts
 from us_recon.occupancy.prior.completion import Completed, ShapeCompletion
 from us_recon.occupancy.prior.files import read_prior
-from us_recon.occupancy.region import LabelledRegion, Shown, labelled_region
+from us_recon.occupancy.region import Shown, labelled_region
 from us_recon.occupancy.slice_thickness import SliceThickness
 from us_recon.occupancy.surface import BeamSurface, SurfaceSource
 from us_recon.occupancy.views import View, ViewLog
@@ -115,11 +115,8 @@ class OccupancyMapper:
         if not frame.late:
             self._frames += 1
             self._views.add(frame.T_world_transducer, frame.geometry)
-        shown: Shown | None
-        if self.settings.target == "organ":
-            shown, voxels = self._integrate_region(frame)
-        else:
-            shown, voxels = self._integrate_surface(frame, steps, learning_steps)
+        shown = self._shown(frame, learning_steps)
+        voxels = self._fused(frame, shown, steps)
         if shown is None:
             return IntegrationResult(SurfaceSource.NONE, 0, 0)
         beams = int(shown.found.sum())
@@ -127,29 +124,28 @@ class OccupancyMapper:
         self._frames_with_surface += beams > 0 and not counted_before
         return IntegrationResult(shown.source, beams, voxels, shown)
 
-    def _integrate_surface(
-        self, frame: TrackedFrame, steps: int | None, learning_steps: int | None
-    ) -> tuple[BeamSurface | None, int]:
-        half_thickness_mm = self._slices.last_mm if frame.late else self._slices(frame)
+    def _shown(self, frame: TrackedFrame, learning_steps: int | None) -> Shown | None:
+        """Return what the frame shows of the target."""
+        if self.settings.target == "organ":
+            label = self._label(frame)
+            return None if label is None else labelled_region(label, frame.image, frame.geometry)
         surface = self.surface(frame, learning_steps)
         if isinstance(self._map, FieldMap) and self.settings.surfaces == "auto":
-            surface = self._checked(frame, surface, self._map.agreement)
-        voxels = 0
-        if isinstance(self._map, FieldMap):  # which learns from images without any surface too
-            voxels = self._map.integrate(frame, surface, half_thickness_mm)
-            self._map.step(self.settings.steps_per_frame if steps is None else steps)
-        elif surface is not None:
-            voxels = self._map.integrate(frame, surface, half_thickness_mm)
-        return surface, voxels
+            return self._checked(frame, surface, self._map.agreement)
+        return surface
 
-    def _integrate_region(self, frame: TrackedFrame) -> tuple[LabelledRegion | None, int]:
-        """Fuse what a label says of a target that sound passes; other frames say nothing of it."""
-        label = self._label(frame)
-        if label is None:
-            return None, 0
-        region = labelled_region(label, frame.image, frame.geometry)
-        # Slices are as far apart as labels are: the frames between them leave the gap open.
-        return region, self._map.integrate(frame, region, self._slices(frame))
+    def _fused(self, frame: TrackedFrame, shown: Shown | None, steps: int | None) -> int:
+        """Take what a frame shows into the map; return how many voxels that changed."""
+        by_field = isinstance(self._map, FieldMap)  # which learns from images alone, too
+        if shown is None and not by_field and self.settings.target == "organ":
+            return 0  # slices are as far apart as labels are: frames between leave the gap open
+        comes_again = frame.late and (by_field or self.settings.target == "bone")
+        half_thickness_mm = self._slices.last_mm if comes_again else self._slices(frame)
+        if isinstance(self._map, FieldMap):
+            voxels = self._map.integrate(frame, shown, half_thickness_mm)
+            self._map.step_later(self.settings.steps_per_frame if steps is None else steps)
+            return voxels
+        return 0 if shown is None else self._map.integrate(frame, shown, half_thickness_mm)
 
     def _label(self, frame: TrackedFrame) -> UInt8[np.ndarray, "rows columns"] | None:
         """Return the frame's label with the target's value alone."""
@@ -166,6 +162,8 @@ class OccupancyMapper:
     @property
     def map(self) -> SurfaceMap:
         """The map itself, to be looked at; `integrate` alone changes it."""
+        if isinstance(self._map, FieldMap):
+            self._map.wait()
         return self._map
 
     def step(self, count: int) -> None:

@@ -135,7 +135,10 @@ class MapperSettings:
 
     def field(self) -> FieldSettings:
         """Return the settings of the field."""
+        organ = self.target == "organ"
         return FieldSettings(
+            sound_passes=organ,
+            empty_weight=0.0 if organ else FieldSettings.empty_weight,
             label_loss=self.label_loss,
             replay_memory_mb=self.replay_memory_mb,
             max_memory_mb=self.max_memory_mb,
@@ -146,12 +149,10 @@ class MapperSettings:
         """Return an empty map.
 
         Raises:
-            ConfigError: The method or the source of surfaces knows bone alone.
+            ConfigError: The source of surfaces knows bone alone.
         """
         if self.target == "organ" and self.surfaces == "detector":
             raise ConfigError("the detector finds bone alone; expected surfaces auto or label")
-        if self.target == "organ" and self.method == MapMethod.FIELD:
-            raise ConfigError("the field maps bone alone; expected method tsdf or log_odds")
         grid = BlockGrid(self.spacing_mm, (self.max_memory_mb << 20) // BYTES_PER_BLOCK)
         if self.method == MapMethod.LOG_ODDS:
             return LogOddsMap(

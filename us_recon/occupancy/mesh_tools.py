@@ -2,7 +2,7 @@
 
 import numpy as np
 import open3d as o3d
-from jaxtyping import Bool
+from jaxtyping import Bool, Float64
 from scipy.spatial import KDTree
 
 from us_recon.errors import InputError
@@ -39,6 +39,17 @@ def without_small_parts(mesh: Mesh, min_area_mm2: float) -> Mesh:
     if large.all():
         return mesh
     return _with_triangles(mesh, large)
+
+
+def parts_near(mesh: Mesh, points_mm: Float64[np.ndarray, "n 3"], reach_mm: float) -> Mesh:
+    """Drop connected parts that come nowhere within `reach_mm` of any point."""
+    if mesh.is_empty or len(points_mm) == 0:
+        return Mesh.empty()
+    part = connected_parts(mesh.triangles)
+    far_mm, _ = KDTree(points_mm).query(mesh.vertices_mm, distance_upper_bound=reach_mm)
+    near = np.isfinite(far_mm)[mesh.triangles].any(axis=1)
+    kept = np.bincount(part, weights=near) > 0
+    return _with_triangles(mesh, kept[part])
 
 
 def decimated(mesh: Mesh, max_triangles: int) -> Mesh:

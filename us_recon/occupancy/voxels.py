@@ -78,6 +78,12 @@ class LogOddsMap:
         arrays = self.grid.arrays(only)
         return replace(arrays, value=-arrays.value)
 
+    def occupied_voxels(self) -> Int64[np.ndarray, "n 3"]:
+        """Return the voxels that are more likely occupied than not."""
+        arrays = self.grid.arrays()
+        known = arrays.weight > self.settings.min_weight
+        return chosen_voxels(arrays.blocks, known & (arrays.value > 0))
+
     def empty_voxels(self) -> Int64[np.ndarray, "n 3"]:
         """Return the voxels that were clearly seen to be empty."""
         arrays = self.grid.arrays()

@@ -113,6 +113,12 @@ class RegistrationNodeSettings:
     register_every_frames: int = setting(
         10, "New frames between two attempts.", minimum=1, maximum=100_000
     )
+    poses_per_step: int = setting(
+        256,
+        "Work of a search between two looks at the stream, in scored poses.",
+        minimum=1,
+        maximum=100_000_000,
+    )
     follow_rate_hz: float = setting(
         10.0, "How often a trusted pose is followed up, at most as often as images come.",
         unit="Hz", minimum=0.1, maximum=100.0,

@@ -53,8 +53,8 @@ class MriRegistration:
     """Register one MRI to a stream of tracked frames.
 
     Work is counted in frames and steps, never in time: the same frames and steps give the same
-    result, live or replayed. An attempt searches around the initial guess, in one step or in many
-    (`poses_per_step`); once a result is trusted, further steps follow the patient with the newest
+    result, live or replayed. An attempt searches around the initial guess, in one step or in many;
+    once a result is trusted, further steps follow the patient with the newest
     frames, refine his pose on all that was seen while he rests, and one that goes bad is withdrawn
     and searched anew with the frames from then on.
     """
@@ -129,8 +129,11 @@ class MriRegistration:
         """Whether a trusted pose is being followed."""
         return self._tracker is not None
 
-    def step(self) -> RegistrationUpdate | None:
+    def step(self, poses: int | None = None) -> RegistrationUpdate | None:
         """Attempt, go on with, or follow up, a registration on the frames so far.
+
+        Args:
+            poses: Work of a search in this step, in scored poses; unless told, all of it is done.
 
         Returns:
             The result; the previous one where nothing new has been seen since, or where a search
@@ -151,7 +154,7 @@ class MriRegistration:
                 self._update = self._blank(window, stamp_ns, self.T_world_mri, "; ".join(missing))
             else:
                 self._attempt = self._begun(self.T_world_mri, window, stamp_ns)
-        if self._attempt is not None and self._advanced(self._attempt):
+        if self._attempt is not None and self._advanced(self._attempt, poses):
             self._update = self._concluded(self._attempt, self.T_world_mri)
             if self._update.trusted:
                 self.T_world_mri = self._update.T_world_mri
@@ -165,8 +168,6 @@ class MriRegistration:
         A search goes to its end; the pose of a patient at rest is refined on all that was seen.
         """
         self.step()
-        while self.searching:
-            self.step()
         tracker, update = self._tracker, self._update
         if tracker is not None and update is not None and update.trusted and not tracker.moved:
             settling = self._settling_on_all(update.T_world_mri)
@@ -198,9 +199,8 @@ class MriRegistration:
             chance = GlobalSearch(levels, T_mri_world, settings, first_only=count)
         return _Attempt(window, stamp_ns, search, chance)
 
-    def _advanced(self, attempt: _Attempt) -> bool:
+    def _advanced(self, attempt: _Attempt, poses: int | None) -> bool:
         """Do a step's work on a search; return whether it is done."""
-        poses = self.settings.poses_per_step or None
         if not attempt.search.done:
             attempt.search.advance(poses)
             if poses is not None:

@@ -129,10 +129,6 @@ class RegistrationSettings:
     threads: int = setting(
         2, "Threads of a search; the result does not depend on it.", minimum=1, maximum=256
     )
-    poses_per_step: int = setting(
-        0, "Work of a search in one step, in scored poses; 0 does all of it in one step.",
-        minimum=0, maximum=100_000_000,
-    )  # fmt: skip
     max_iterations: int = setting(
         25, "Steps of the last refinement and of tracking.", minimum=1, maximum=1000
     )

@@ -46,7 +46,7 @@ class FrameConsumer(Node, ABC):
     def start(self, refresh_period_s: float) -> None:
         """Start the worker, the subscriptions and the timers."""
         self.worker: Worker[TrackedFrame] = Worker(
-            self._work, self.refresh, self._overflowed, self.consumer_settings.queue_frames
+            self._work, self._refresh, self._overflowed, self.consumer_settings.queue_frames
         )
         self.source = FrameSource(
             self, self.source_settings, self.assembler_settings, self._on_frame, self.late_labels
@@ -61,6 +61,9 @@ class FrameConsumer(Node, ABC):
     @abstractmethod
     def refresh(self) -> None:
         """Publish the newest result. Runs in the worker's thread."""
+
+    def go_on(self) -> None:
+        """Do what may take long, until the worker is wanted. Runs in the worker's thread."""
 
     @abstractmethod
     def publish_status(self) -> None:
@@ -102,12 +105,16 @@ class FrameConsumer(Node, ABC):
 
     def _work(self, frame: TrackedFrame) -> None:
         self.work(frame)
-        if frame.late:  # it was counted when it came
-            return
-        self.frames_used += 1
-        self.newest_ns = frame.stamp_ns
-        now_ns = self.get_clock().now().nanoseconds
-        self.statistics.processed((now_ns - frame.stamp_ns) / NS_PER_S)
+        if not frame.late:  # which was counted when it came
+            self.frames_used += 1
+            self.newest_ns = frame.stamp_ns
+            now_ns = self.get_clock().now().nanoseconds
+            self.statistics.processed((now_ns - frame.stamp_ns) / NS_PER_S)
+        self.go_on()
+
+    def _refresh(self) -> None:
+        self.refresh()
+        self.go_on()
 
     def _overflowed(self, frame: TrackedFrame) -> None:
         detail = (

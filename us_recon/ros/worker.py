@@ -48,6 +48,12 @@ class Worker(Generic[T]):
         with self._changed:
             return len(self._items) + self._busy
 
+    @property
+    def wanted(self) -> bool:
+        """Whether anything waits for the thread: an item, a call of `idle`, or its end."""
+        with self._changed:
+            return bool(self._items) or self._wants_idle or self._stopping
+
     def put(self, item: T) -> None:
         """Queue an item; where the queue is full, the oldest one is dropped and reported."""
         dropped = None

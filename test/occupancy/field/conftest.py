@@ -13,6 +13,7 @@ from us_recon.occupancy.field.replay import Replay
 from us_recon.occupancy.field.scanlines import LineGeometry, scanlines
 from us_recon.occupancy.field.settings import FieldSettings
 from us_recon.occupancy.labels import label_surface
+from us_recon.occupancy.region import Shown, labelled_region
 
 BONE_MM, HALF_WIDTH_MM = 20.0, 10.0
 
@@ -44,16 +45,37 @@ def started(
     """Return a maker of fields that were shown some frames but took no step."""
 
     def make(frames: int = 4, **settings: object) -> tuple[FieldFit, Replay]:
-        fit = FieldFit(FieldSettings(**settings))  # type: ignore[arg-type]
-        lines = LineGeometry.of(bone_sweep[0].geometry)
-        replay, calibration = Replay(lines, 16), None
-        for frame in bone_sweep[:frames]:
-            surface = None if frame.label is None else label_surface(frame.label, frame.geometry)
-            prepared, calibration = scanlines(frame, surface, lines, calibration)
-            replay.add(prepared, 1.5)
-            for lattice in fit.lattices:
-                lattice.cover(replay.newest_points_mm(1.0))
-            fit.begin(replay)
-        return fit, replay
+        return _shown(bone_sweep[:frames], FieldSettings(**settings))  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+def region_started(
+    bone_sweep: list[TrackedFrame],
+) -> Callable[..., tuple[FieldFit, Replay]]:
+    """Return the same of fields that take what is labelled for something that sound passes."""
+
+    def make(frames: int = 4, **settings: object) -> tuple[FieldFit, Replay]:
+        chosen = FieldSettings(sound_passes=True, **settings)  # type: ignore[arg-type]
+        return _shown(bone_sweep[:frames], chosen)
+
+    return make
+
+
+def _shown(frames: list[TrackedFrame], settings: FieldSettings) -> tuple[FieldFit, Replay]:
+    fit = FieldFit(settings)
+    lines = LineGeometry.of(frames[0].geometry)
+    replay, calibration = Replay(lines, 16, settings.sound_passes), None
+    for frame in frames:
+        shown: Shown | None = None
+        if frame.label is not None and settings.sound_passes:
+            shown = labelled_region(frame.label, frame.image, frame.geometry)
+        elif frame.label is not None:
+            shown = label_surface(frame.label, frame.geometry)
+        prepared, calibration = scanlines(frame, shown, lines, calibration)
+        replay.add(prepared, 1.5)
+        for lattice in fit.lattices:
+            lattice.cover(replay.newest_points_mm(1.0))
+        fit.begin(replay)
+    return fit, replay

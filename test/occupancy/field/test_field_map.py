@@ -123,3 +123,33 @@ def test_images_of_another_geometry_enter_the_voxels_alone(
     assert made.refused_frames == 1
     assert made.replay is not None
     assert made.replay.count == 2
+
+
+def test_steps_in_a_thread_of_their_own_lead_to_the_same_place(
+    bone_sweep: list[TrackedFrame],
+) -> None:
+    now, later = (
+        FieldMap(FieldSettings(), LogOddsMap(BlockGrid(1.0, 10_000)), min_depth_mm=4.0)
+        for _ in range(2)
+    )
+    for frame in bone_sweep:
+        for made in (now, later):
+            made.integrate(replace(frame, label=None), None, 1.5)
+        now.step(8)
+        later.step_later(8)
+    np.testing.assert_array_equal(now.extract_mesh().vertices_mm, later.extract_mesh().vertices_mm)
+    assert now.fit.steps == later.fit.steps
+
+
+def test_an_error_in_that_thread_comes_up(
+    bone_sweep: list[TrackedFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = fitted(bone_sweep[:2])
+
+    def fails(_: object) -> None:
+        raise ValueError("no steps today")
+
+    monkeypatch.setattr(made.fit, "step", fails)
+    made.step_later(1)
+    with pytest.raises(ValueError, match="no steps today"):
+        made.extract_mesh()

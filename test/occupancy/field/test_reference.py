@@ -63,6 +63,21 @@ def test_gradients_agree(started: Started, label_loss: str) -> None:
 
 
 @LOSSES
+def test_gradients_agree_where_sound_passes(region_started: Started, label_loss: str) -> None:
+    fit, replay = moved(region_started, 20, label_loss=label_loss)
+    twin = TorchField(fit)
+    batch = drawn(fit, replay)
+    twin.loss(batch).backward()
+    before = [m.copy() for m in fit.network.mean]
+    fit.learn(batch)
+    for now, then, weight in zip(fit.network.mean, before, twin.weights, strict=True):
+        expected = weight.grad.numpy()
+        scale = np.abs(expected).max()
+        assert scale > 0
+        np.testing.assert_allclose((now - 0.9 * then) / 0.1, expected, rtol=0, atol=2e-3 * scale)
+
+
+@LOSSES
 def test_forty_steps_lead_to_the_same_place(started: Started, label_loss: str) -> None:
     fit, replay = started(label_loss=label_loss)
     twin = TorchField(fit)

@@ -5,7 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from us_recon.occupancy.field.labels import BEHIND_MM, balanced_samples
+from us_recon.occupancy.field.labels import (
+    BEHIND_MM,
+    DepthSamples,
+    balanced_samples,
+    region_samples,
+)
 from us_recon.occupancy.field.replay import BeamPicks, Replay
 from us_recon.occupancy.field.settings import FieldSettings
 
@@ -13,6 +18,7 @@ Lines = Float32[np.ndarray, "lines samples"]
 PointValues = Float32[np.ndarray, " points"]
 
 _NEWEST_LINES, _NEWEST_LABELS = 0.5, 0.25  # shares that are drawn from the newest frame
+_CROSSING = 0.5  # share of beams that pass through a target, of those with a label
 _FREE_TO = 0.8  # of the imaged depth, on beams of labelled frames that show no surface
 
 
@@ -92,25 +98,51 @@ def _known_points(
     replay: Replay, settings: FieldSettings, random: np.random.Generator
 ) -> tuple[Float32[np.ndarray, "points 3"], PointValues, PointValues]:
     """Return points at which occupancy is known, what it is, and how much that counts."""
-    if settings.label_loss != "balanced":
+    unlabelled = settings.sound_passes and not replay["labelled"].any()
+    if settings.label_loss != "balanced" or unlabelled:
         nothing = np.zeros(0, np.float32)
         return np.zeros((0, 3), np.float32), nothing, nothing
+    draw = _of_regions if settings.sound_passes else _of_surfaces
+    picks, samples = draw(replay, settings, random)
+    known = samples.weight > 0
+    share = np.float32(1 / max(known.size, 1))
+    points = picks.points_mm(samples.depth_mm)[known]
+    return points, samples.occupied[known], share * samples.weight[known]
+
+
+def _of_surfaces(
+    replay: Replay, settings: FieldSettings, random: np.random.Generator
+) -> tuple[BeamPicks, DepthSamples]:
     picks = _drawn(replay, settings.labels_per_step, _NEWEST_LABELS, random)
-    count = len(picks.frame)
     samples = balanced_samples(
         replay["depth_mm"][picks.frame, picks.beam],
         _trust(replay, picks, settings),
         replay["labelled"][picks.frame],
         _FREE_TO * float(replay.lines.depths_mm[-1]),
-        random.random((count, 3), np.float32),
+        random.random((len(picks.frame), 3), np.float32),
     )
-    known = samples.weight > 0
-    share = np.float32(1 / max(3 * count, 1))
-    points = picks.points_mm(samples.depth_mm)[known]
-    return points, samples.occupied[known], share * samples.weight[known]
+    return picks, samples
+
+
+def _of_regions(
+    replay: Replay, settings: FieldSettings, random: np.random.Generator
+) -> tuple[BeamPicks, DepthSamples]:
+    """Draw half of the beams from those that cross the target, which are few, and half from all."""
+    labelled = np.flatnonzero(replay["labelled"])
+    frame = labelled[random.integers(len(labelled), size=settings.labels_per_step)]
+    beam = random.integers(replay["depth_mm"].shape[1], size=len(frame))
+    within, crossing = np.nonzero(np.isfinite(replay["depth_mm"][labelled]))
+    if len(crossing):
+        some = random.integers(len(crossing), size=round(_CROSSING * len(frame)))
+        frame[: len(some)], beam[: len(some)] = labelled[within[some]], crossing[some]
+    outside_mm = replay["outside_mm"][frame, beam].astype(np.float32)
+    chance = random.random((len(frame), 4), np.float32)
+    return replay.beams(frame, beam), region_samples(outside_mm, replay.lines.depths_mm, chance)
 
 
 def _line_labels(replay: Replay, picks: BeamPicks, settings: FieldSettings) -> tuple[Lines, Lines]:
+    if settings.sound_passes:
+        return _region_labels(replay, picks)
     surface_mm = replay["depth_mm"][picks.frame, picks.beam][:, None]
     behind_mm = replay.lines.depths_mm - surface_mm
     occupied = (behind_mm >= 0) & (behind_mm <= BEHIND_MM)  # NaN, no surface: false
@@ -118,3 +150,10 @@ def _line_labels(replay: Replay, picks: BeamPicks, settings: FieldSettings) -> t
     weight = np.where(known, _trust(replay, picks, settings)[:, None], 0)
     share = np.broadcast_to(weight / occupied.size, occupied.shape)
     return occupied.astype(np.float32), share.astype(np.float32)
+
+
+def _region_labels(replay: Replay, picks: BeamPicks) -> tuple[Lines, Lines]:
+    outside_mm = replay["outside_mm"][picks.frame, picks.beam].astype(np.float32)
+    known = np.isfinite(outside_mm) & replay["labelled"][picks.frame][:, None]
+    inside = outside_mm < 0
+    return inside.astype(np.float32), (known / np.float32(max(known.size, 1))).astype(np.float32)

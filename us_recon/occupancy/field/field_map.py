@@ -1,6 +1,7 @@
 """A map whose surface comes from the field, with voxels as its partner."""
 
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,12 @@ from us_recon.occupancy.field.state import (
 )
 from us_recon.occupancy.live_surface import LiveSurface
 from us_recon.occupancy.mesh import Mesh
+from us_recon.occupancy.mesh_tools import parts_near
 from us_recon.occupancy.meshing import extract_surface
-from us_recon.occupancy.region import LabelledRegion, Shown
+from us_recon.occupancy.region import Shown
 from us_recon.occupancy.voxels import LogOddsMap
 
+_TOUCHING_VOXELS = 2.0
 _FIRST_FRAMES, _FIRST_STEPS = 10, 16  # a network that has seen nothing needs some steps first
 
 
@@ -38,6 +41,9 @@ class FieldMap:
 
     The field explains images, labelled or not; the voxels remember surfaces exactly where they
     were. A surface is shown only where the empty space in front of it was seen.
+
+    Steps may be left to a thread (`step_later`) while the next frame is prepared. All that looks at
+    the field waits for them first, so that the result is the same.
     """
 
     def __init__(self, settings: FieldSettings, voxels: LogOddsMap, min_depth_mm: float) -> None:
@@ -51,6 +57,8 @@ class FieldMap:
         self.refused_frames = 0
         self.raster = FieldRaster(self.grid.spacing_mm)
         self.live = LiveSurface(self.grid.spacing_mm, min_weight=0.0)
+        self._thread = ThreadPoolExecutor(1, "us_recon field")
+        self._under_way: Future[None] | None = None
 
     @property
     def full(self) -> bool:
@@ -63,7 +71,10 @@ class FieldMap:
         return self.voxels.grid
 
     def integrate(
-        self, frame: TrackedFrame, surface: Shown | None, half_thickness_mm: float
+        self,
+        frame: TrackedFrame,
+        shown: Shown | None,
+        half_thickness_mm: float,
     ) -> int:
         """Take one frame in and return how many voxels of the partner changed.
 
@@ -72,24 +83,21 @@ class FieldMap:
 
         Args:
             frame: The frame.
-            surface: What is known of the target in it, None for nothing.
+            shown: What is known of the target in it, None for nothing.
             half_thickness_mm: How far it speaks for what lies off its plane.
-
-        Raises:
-            InputError: The target is one that sound passes.
         """
-        if isinstance(surface, LabelledRegion):
-            raise InputError("the field maps what throws a shadow; expected the surface of bone")
         changed = 0
-        if surface is not None:
-            changed = self.voxels.integrate(frame, surface, half_thickness_mm)
+        if shown is not None:
+            changed = self.voxels.integrate(frame, shown, half_thickness_mm)
         lines = LineGeometry.of(frame.geometry)
         if self.replay is None:
-            self.replay = Replay(lines, self.settings.replay_memory_mb)
+            settings = self.settings
+            self.replay = Replay(lines, settings.replay_memory_mb, settings.sound_passes)
         elif lines != self.replay.lines:
             self.refused_frames += 1
             return changed
-        prepared, self.calibration = scanlines(frame, surface, lines, self.calibration)
+        prepared, self.calibration = scanlines(frame, shown, lines, self.calibration)
+        self.wait()
         self.replay.add(prepared, half_thickness_mm)
         points = self.replay.newest_points_mm(self.seen.lattice.spacing_mm)
         for lattice in self.fit.lattices:
@@ -100,6 +108,21 @@ class FieldMap:
 
     def step(self, count: int) -> None:
         """Take steps on the newest frame and on all others, and more at the start of a scan."""
+        self.wait()
+        self._take_steps(count)
+
+    def step_later(self, count: int) -> None:
+        """Begin to take steps as `step` does, in a thread of their own."""
+        self.wait()
+        self._under_way = self._thread.submit(self._take_steps, count)
+
+    def wait(self) -> None:
+        """Wait for the steps under way; an error in them comes up here."""
+        steps, self._under_way = self._under_way, None
+        if steps is not None:
+            steps.result()
+
+    def _take_steps(self, count: int) -> None:
         if self.replay is None:
             return
         if count > 0 and self.replay.arrived <= _FIRST_FRAMES:
@@ -118,16 +141,24 @@ class FieldMap:
                 hardly moved stay as they are (see `FieldRaster`): for watching a scan.
             spacing_mm: Edge of a voxel; that of the partner's unless told.
         """
+        self.wait()
         if self.replay is None or self.fit.clutter is None:
             return Mesh.empty()
         spacing_mm = spacing_mm or self.grid.spacing_mm
         if not complete and spacing_mm == self.grid.spacing_mm:
             changed = self.raster.update(self.reading(self.seen.counts))
-            return self.live.update(changed, self.raster.arrays)
+            return self._labelled_parts(self.live.update(changed, self.raster.arrays))
         counts = self.seen.fresh(self.fit, self.replay) if complete else self.seen.counts
         raster = FieldRaster(spacing_mm)
         raster.update(self.reading(counts))
-        return extract_surface(raster.arrays(), spacing_mm, min_weight=0.0)
+        return self._labelled_parts(extract_surface(raster.arrays(), spacing_mm, min_weight=0.0))
+
+    def _labelled_parts(self, mesh: Mesh) -> Mesh:
+        """Leave out what merely looks like an organ: parts that no label touches."""
+        if not self.settings.sound_passes:
+            return mesh
+        labelled_mm = self.voxels.occupied_voxels() * self.grid.spacing_mm
+        return parts_near(mesh, labelled_mm, _TOUCHING_VOXELS * self.grid.spacing_mm)
 
     def reading(self, counts: Counts) -> FieldReading:
         """Return what field and voxels say now, with what was seen as `counts` tell.
@@ -135,6 +166,7 @@ class FieldMap:
         Raises:
             InputError: There is no frame yet.
         """
+        self.wait()
         if self.replay is None:
             raise InputError("the field has no frame yet; expected one at least")
         settings = self.settings
@@ -149,6 +181,7 @@ class FieldMap:
 
     def state(self) -> dict[str, Any]:
         """Return all that scanning goes on from, but the partner's voxels."""
+        self.wait()
         arrays = fit_state(self.fit) | {
             "seen": self.seen.counts,
             "shares": np.array(self.agreement.shares),

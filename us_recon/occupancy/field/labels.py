@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float32
 
 from us_recon.occupancy.field.render import Beams
 
+WALL_MM = 3.0  # how far to either side of a wall counts as beside it
 FRONT_MM = 1.5  # how far in front of the surface counts as just in front
 BEHIND_MM = 3.0  # nothing is said of what lies deeper
 
@@ -16,14 +17,14 @@ class DepthSamples:
     """Depths along beams at which occupancy is known.
 
     Attributes:
-        depth_mm: Three depths for each beam.
+        depth_mm: Some depths for each beam.
         occupied: What is known there, 0 or 1.
         weight: How much that counts; 0 where nothing is known.
     """
 
-    depth_mm: Float32[np.ndarray, "n 3"]
-    occupied: Float32[np.ndarray, "n 3"]
-    weight: Float32[np.ndarray, "n 3"]
+    depth_mm: Float32[np.ndarray, "n depths"]
+    occupied: Float32[np.ndarray, "n depths"]
+    weight: Float32[np.ndarray, "n depths"]
 
 
 def balanced_samples(
@@ -55,6 +56,34 @@ def balanced_samples(
         [2.0, 0.0, 0.0], np.float32
     )
     return DepthSamples(np.stack([free, front, behind], axis=1), occupied, counted)
+
+
+def region_samples(
+    outside_mm: Float32[np.ndarray, "n samples"],
+    depths_mm: Float32[np.ndarray, " samples"],
+    chance: Float32[np.ndarray, "n 4"],
+) -> DepthSamples:
+    """Draw samples deep inside a target, just inside its wall, just outside and further away.
+
+    Both sides of the wall weigh alike at the same distance from it, so that neither draws it over.
+    A kind of which a beam has no sample weighs nothing there.
+
+    Args:
+        outside_mm: Distance of each sample to the wall, below 0 inside; NaN: nothing is known.
+        depths_mm: Where the samples lie.
+        chance: 0 to 1, below 1.
+    """
+    near = np.abs(outside_mm) <= WALL_MM  # NaN: false
+    kinds = np.stack(
+        [~near & (outside_mm < 0), near & (outside_mm < 0), near & (outside_mm >= 0),
+         ~near & (outside_mm >= 0)], axis=1,
+    )  # fmt: skip
+    counted = np.cumsum(kinds, axis=2)
+    count = counted[..., -1]
+    wanted = (chance * count).astype(np.int64)
+    sample = (counted > wanted[..., None]).argmax(axis=2)
+    occupied = np.broadcast_to(np.array([1, 1, 0, 0], np.float32), chance.shape)
+    return DepthSamples(depths_mm[sample], occupied, (count > 0).astype(np.float32))
 
 
 def cross_entropy_gradient(

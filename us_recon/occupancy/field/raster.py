@@ -1,6 +1,7 @@
 """A field on the voxels of a mesh, asked anew only where it may say something else now."""
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
@@ -124,13 +125,16 @@ class FieldRaster:
 
 
 def _may_hold_surface(blocks: Blocks, full: Bool[np.ndarray, "n 4 4 4"]) -> Bool[np.ndarray, " n"]:
-    """Return the blocks that are not empty throughout, the first layers after them included."""
+    """Return the blocks that are not empty throughout, or lie beside what is not.
+
+    A field may be as sharp as its voxels: full at the end of a block, empty where the next begins.
+    """
     keys = block_keys(blocks)
     found = np.zeros(len(keys), bool)
-    for offset in np.ndindex(2, 2, 2):
-        layer = tuple(slice(0, 1) if step else slice(None) for step in offset)
-        here = full[(slice(None), *layer)].any(axis=(1, 2, 3))
-        found |= np.isin(keys, block_keys(blocks[here] - np.array(offset)))
+    ends = {-1: slice(0, 1), 0: slice(None), 1: slice(-1, None)}
+    for offset in product(ends, repeat=3):
+        here = full[(slice(None), *(ends[step] for step in offset))].any(axis=(1, 2, 3))
+        found |= np.isin(keys, block_keys(blocks[here] + np.array(offset)))
     return found
 
 

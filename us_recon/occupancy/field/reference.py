@@ -73,10 +73,12 @@ class TorchField(nn.Module):
         """Return echoes, transmission and occupancy along scanlines (see `render`)."""
         o, alpha, scattering, rho = torch.sigmoid(raw).unbind(dim=-1)
         scattering = LEAST_SCATTERING + (MOST_SCATTERING - LEAST_SCATTERING) * scattering
-        bone = self.settings.opacity_per_mm * o * step_mm
+        opacity_per_mm = 0.0 if self.settings.sound_passes else self.settings.opacity_per_mm
+        bone = opacity_per_mm * o * step_mm
         a = bone + MOST_ATTENUATION_PER_MM * alpha * step_mm
         T = torch.exp(-(torch.cumsum(a, dim=1) - a))
-        scattered = torch.exp(-a / 2) * (1 - o) * scattering
+        tissue = torch.ones_like(o) if self.settings.sound_passes else 1 - o
+        scattered = torch.exp(-a / 2) * tissue * scattering
         reflected = (1 - torch.exp(-bone)) * MOST_REFLECTANCE * rho
         return gain * T * (scattered + reflected) + self.clutter * (1 - T), T, o
 

@@ -36,13 +36,18 @@ class Receiver:
         gain: Brightness that tissue reaches at each sample.
         clutter: Brightness of full shadow at each depth.
         step_mm: Distance between samples.
-        opacity_per_mm: Attenuation of what is occupied.
+        opacity_per_mm: Attenuation of what is occupied; 0 where sound passes it.
     """
 
     gain: Beams
     clutter: Samples
     step_mm: float
     opacity_per_mm: float
+
+    @property
+    def darkens(self) -> float:
+        """Whether what is occupied takes the place of scattering tissue, 0 or 1."""
+        return float(self.opacity_per_mm > 0)
 
 
 def render(tissue: Tissue, receiver: Receiver) -> tuple[Beams, Beams]:
@@ -52,6 +57,11 @@ def render(tissue: Tissue, receiver: Receiver) -> tuple[Beams, Beams]:
     ``a_n = (opacity o_n + alpha_n) step`` and ``T_n = exp(-sum_{m<n} a_m)``,
     ``I_n = gain_n T_n (exp(-a_n / 2) (1 - o_n) S_n + (1 - exp(-opacity o_n step)) rho_n)
     + clutter_n (1 - T_n)``.
+
+    What sound passes, an organ or a lesion, has an opacity of 0 and is tissue itself: then
+    ``I_n = gain_n T_n exp(-a_n / 2) S_n + clutter_n (1 - T_n)``, and only the network, which takes
+    S, alpha and o from the same features, ties occupancy to what the images show. (A scattering of
+    its own, mixed in by o, let the images make up lesions far from every label.)
     """
     echo, transmission = np.empty_like(tissue.occupancy), np.empty_like(tissue.occupancy)
     _render(*_inputs(tissue, receiver), echo, transmission)
@@ -72,11 +82,12 @@ def render_adjoint(
 
 def _inputs(
     tissue: Tissue, receiver: Receiver
-) -> tuple[Beams, Beams, Beams, Beams, Beams, Samples, np.float32, np.float32]:
+) -> tuple[Beams, Beams, Beams, Beams, Beams, Samples, np.float32, np.float32, np.float32]:
     return (
         tissue.occupancy, tissue.attenuation, tissue.scattering, tissue.reflectance,
         receiver.gain, receiver.clutter,
         np.float32(receiver.step_mm), np.float32(receiver.opacity_per_mm),
+        np.float32(receiver.darkens),
     )  # fmt: skip
 
 
@@ -90,6 +101,7 @@ def _render(
     clutter: Samples,
     step_mm: float,
     opacity_per_mm: float,
+    darkens: float,
     echo: Beams,
     transmission: Beams,
 ) -> None:
@@ -100,8 +112,9 @@ def _render(
             bone = opacity_per_mm * o * step_mm
             a = bone + attenuation[b, n] * step_mm
             T = np.exp(-passed)
-            scattered = np.exp(-a / 2) * (1 - o) * scattering[b, n]
-            reflected = (1 - np.exp(-bone)) * reflectance[b, n]
+            S, rho = scattering[b, n], reflectance[b, n]
+            scattered = np.exp(-a / 2) * (1 - darkens * o) * S
+            reflected = (1 - np.exp(-bone)) * rho
             transmission[b, n] = T
             echo[b, n] = gain[b, n] * T * (scattered + reflected) + clutter[n] * (1 - T)
             passed += a
@@ -117,6 +130,7 @@ def _adjoint(
     clutter: Samples,
     step_mm: float,
     opacity_per_mm: float,
+    darkens: float,
     transmission: Beams,
     d_echo: Beams,
     d_occupancy: Beams,
@@ -132,11 +146,13 @@ def _adjoint(
             half = np.exp(-(bone + attenuation[b, n] * step_mm) / 2)
             through = np.exp(-bone)
             seen = gain[b, n] * transmission[b, n] * d_echo[b, n]
-            d_a = -below - seen * half * (1 - o) * S / 2
+            level = (1 - darkens * o) * S
+            d_a = -below - seen * half * level / 2
             d_bone = d_a + seen * through * rho
-            d_occupancy[b, n] = opacity_per_mm * step_mm * d_bone - seen * half * S
+            d_occupancy[b, n] = opacity_per_mm * step_mm * d_bone
+            d_occupancy[b, n] -= seen * half * darkens * S
             d_attenuation[b, n] = step_mm * d_a
-            d_scattering[b, n] = seen * half * (1 - o)
+            d_scattering[b, n] = seen * half * (1 - darkens * o)
             d_reflectance[b, n] = seen * (1 - through)
-            below += seen * (half * (1 - o) * S + (1 - through) * rho)
+            below += seen * (half * level + (1 - through) * rho)
             below -= clutter[n] * transmission[b, n] * d_echo[b, n]

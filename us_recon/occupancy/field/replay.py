@@ -50,7 +50,14 @@ class Replay:
         stride: Every how many unlabelled frames one is kept.
     """
 
-    def __init__(self, lines: LineGeometry, memory_mb: float) -> None:
+    def __init__(self, lines: LineGeometry, memory_mb: float, regions: bool = False) -> None:
+        """Begin with no frame.
+
+        Args:
+            lines: Where the scanlines lie.
+            memory_mb: The cap.
+            regions: Whether labels tell at each sample where a target is that sound passes.
+        """
         self.lines = lines
         beams, samples = lines.geometry.beam_count, len(lines.depths_mm)
         per_beam = np.float32, (beams,)
@@ -69,6 +76,7 @@ class Replay:
                 ("number", np.int64),
                 ("reach", np.int16, (beams,)),
             ]
+            + regions * [("outside_mm", np.float16, (beams, samples))]
         )
         self.max_frames = max(int(memory_mb * 2**20 / self._type.itemsize), 4)
         self._frames = np.zeros(0, self._type)
@@ -98,7 +106,8 @@ class Replay:
             self._frames = more
         new = self._frames[self.count]
         for name, value in vars(lines).items():
-            new[name] = value
+            if value is not None:
+                new[name] = value
         new["half_thickness_mm"] = half_thickness_mm
         new["number"], new["reach"] = self.arrived, 0
         self.count += 1

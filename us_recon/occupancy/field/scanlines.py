@@ -4,10 +4,11 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, UInt8
+from jaxtyping import Bool, Float16, Float32, Float64, UInt8
 
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.probe import ProbeGeometry
+from us_recon.imaging.scan_conversion import to_beams
 from us_recon.occupancy.brightness import (
     Beams,
     Calibration,
@@ -15,6 +16,7 @@ from us_recon.occupancy.brightness import (
     coarse_beams,
     coarse_geometry,
 )
+from us_recon.occupancy.region import LabelledRegion, Shown
 from us_recon.occupancy.surface import BeamSurface, SurfaceSource
 
 BEAMS = 128
@@ -43,6 +45,8 @@ class Scanlines:
         confidence: Of that, 0 to 1.
         contact: Beams that carry sound into the body.
         labelled: Whether the surface comes from a label; it then also tells where there is none.
+        outside_mm: Of a target that sound passes, distance of each sample to its wall in the image
+            plane, below 0 inside and NaN where nobody could tell; None where there is no label.
     """
 
     grey: UInt8[np.ndarray, "beams samples"]
@@ -54,6 +58,7 @@ class Scanlines:
     confidence: Float32[np.ndarray, " beams"]
     contact: Bool[np.ndarray, " beams"]
     labelled: bool
+    outside_mm: Float16[np.ndarray, "beams samples"] | None = None
 
     @property
     def brightness(self) -> Beams:
@@ -93,7 +98,7 @@ class LineGeometry:
 
 def scanlines(
     frame: TrackedFrame,
-    surface: BeamSurface | None,
+    shown: Shown | None,
     lines: LineGeometry,
     before: Calibration | None,
 ) -> tuple[Scanlines, Calibration]:
@@ -101,7 +106,7 @@ def scanlines(
 
     Args:
         frame: The frame; of the size that the lines were made for.
-        surface: What is known of the target in it, None for nothing.
+        shown: What is known of the target in it, None for nothing.
         lines: Where the scanlines lie.
         before: Calibration after the frame before.
 
@@ -122,23 +127,41 @@ def scanlines(
         depth_mm=np.full(count, np.nan, np.float32),
         confidence=np.zeros(count, np.float32),
         contact=np.ones(count, bool),
-        labelled=surface is not None and surface.source == SurfaceSource.LABEL,
+        labelled=shown is not None and shown.source == SurfaceSource.LABEL,
     )
     result = replace(result, contact=coupled_beams(result, lines.depths_mm))
-    if surface is None:
-        return result, calibration
-    nearest = np.minimum(
-        np.arange(count) * len(surface.depth_mm) // count, len(surface.depth_mm) - 1
-    )
+    if isinstance(shown, LabelledRegion):
+        result = _with_region(result, shown, lines)
+    elif shown is not None:
+        result = _with_surface(result, shown)
+    return result, calibration
+
+
+def _with_surface(result: Scanlines, surface: BeamSurface) -> Scanlines:
+    count, last = len(result.depth_mm), len(surface.depth_mm) - 1
+    nearest = np.minimum(np.arange(count) * len(surface.depth_mm) // count, last)
     depth_mm = np.where(surface.found, surface.depth_mm, np.nan)[nearest]
     confidence = np.where(np.isfinite(depth_mm), surface.confidence[nearest], 0)
-    return (
-        replace(
-            result,
-            depth_mm=depth_mm.astype(np.float32),
-            confidence=confidence.astype(np.float32),
-        ),
-        calibration,
+    return replace(
+        result,
+        depth_mm=depth_mm.astype(np.float32),
+        confidence=confidence.astype(np.float32),
+    )
+
+
+def _with_region(result: Scanlines, region: LabelledRegion, lines: LineGeometry) -> Scanlines:
+    """Take over where the target is, and as its surface the wall that each beam meets last."""
+    outside_mm = to_beams(region.outside_mm, lines.geometry)[:, lines.first :]
+    known = to_beams(region.known, lines.geometry)[:, lines.first :] > 0.5
+    outside_mm = np.where(known, outside_mm, np.float32(np.nan)).astype(np.float16)
+    inside = outside_mm < 0  # NaN: false
+    last = inside.shape[1] - 1 - inside[:, ::-1].argmax(axis=1)
+    crossed = inside.any(axis=1)
+    return replace(
+        result,
+        depth_mm=np.where(crossed, lines.depths_mm[last], np.float32(np.nan)),
+        confidence=np.asarray(crossed, np.float32),
+        outside_mm=outside_mm,
     )
 
 

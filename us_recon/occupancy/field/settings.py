@@ -15,6 +15,11 @@ class FieldSettings:
     Values without a source were set by us on simulated spines of the development seeds.
     """
 
+    sound_passes: bool = setting(
+        False,
+        "The target is an organ or a lesion, which sound passes: inside is occupied, throws no "
+        "shadow and is shown by labels alone",
+    )
     label_loss: str = setting(
         "balanced",
         "Label loss: balanced samples free space, the face and what is behind it alike; "
@@ -30,7 +35,11 @@ class FieldSettings:
     hidden: int = setting(32, "Width of the network's two layers", minimum=4, maximum=256)
     seed: int = setting(0, "Of all random choices", minimum=0)
     opacity_per_mm: float = setting(
-        1.5, "Attenuation of what is occupied", unit="1/mm", minimum=0.01, maximum=20.0
+        1.5,
+        "Attenuation of what is occupied, where sound does not pass it",
+        unit="1/mm",
+        minimum=0.01,
+        maximum=20.0,
     )
     render_weight: float = setting(6.0, "Weight of the render loss", minimum=0.0, maximum=1000.0)
     label_weight: float = setting(4.0, "Weight of the label loss", minimum=0.0, maximum=1000.0)

@@ -73,7 +73,8 @@ def restored_replay(arrays: Mapping[str, Any], memory_mb: float) -> tuple[Replay
     told = json.loads(str(arrays["replay"]))
     values = told["geometry"]
     geometry = ProbeGeometry.from_fields(values)
-    replay = Replay(LineGeometry(geometry, told["first"]), memory_mb)
+    regions = "frames_outside_mm" in arrays
+    replay = Replay(LineGeometry(geometry, told["first"]), memory_mb, regions)
     columns = {
         name.removeprefix("frames_"): column
         for name, column in arrays.items()

@@ -33,6 +33,8 @@ from us_recon.ros.initial_pose import InitialPose
 from us_recon.ros.parameters import declare_settings
 from us_recon.ros.running import run
 
+_FEW_WAITING = 2  # frames; with more the node has fallen behind
+_LONGEST_S = 1.0  # without a step where it has
 _NEARLY = 0.9  # of the period: stamps jitter, and a frame that is a little early is due
 
 
@@ -89,7 +91,7 @@ class MriRegistrationNode(FrameConsumer):
         return self._images.wanted
 
     def work(self, frame: TrackedFrame) -> None:
-        """Take a frame in and, every so many frames, attempt a registration or follow it up."""
+        """Take a frame in and attempt a registration, go on with the attempt, or follow it up."""
         initial = self.initial.take()
         if initial is not None:
             self.registration.set_initial(initial)
@@ -97,17 +99,45 @@ class MriRegistrationNode(FrameConsumer):
         self.registration.add_frame(frame)
         self._frames_since_attempt += 1
         if self._is_due(frame):
-            self._frames_since_attempt, self._attempted_ns = 0, frame.stamp_ns
-            self.update = self.registration.step()
+            self._step(frame)
+        self._publish_where_trusted(frame)
+
+    def go_on(self) -> None:
+        """Search on between two frames, so that none waits for the search to end."""
+        frame = self._newest_frame
+        if frame is None or not self.registration.searching:
+            return
+        while self.registration.searching and not self.worker.wanted:
+            self._step(frame)
+        self._publish_where_trusted(frame)
+
+    @property
+    def _is_live(self) -> bool:
+        """Whether no image waits; a replay asks for all of them, to give the same each time."""
+        return not self.source_settings.reliable_images
+
+    def _step(self, frame: TrackedFrame) -> None:
+        """Do a part of a search or, in a replay, all of it where it begins."""
+        self._frames_since_attempt, self._attempted_ns = 0, frame.stamp_ns
+        poses = self.settings.poses_per_step if self._is_live else None
+        self.update = self.registration.step(poses)
+
+    def _publish_where_trusted(self, frame: TrackedFrame) -> None:
         if self.update is not None and self.update.trusted:
             self._publish_transform(self.update.T_world_mri, frame.stamp_ns)
 
     def _is_due(self, frame: TrackedFrame) -> bool:
-        """Tell whether to attempt or, by the frames' own stamps, to follow up a registration."""
+        """Tell whether to attempt or, by the frames' own stamps, to follow up a registration.
+
+        Where frames wait, a live node first takes them in: it is the newest that count.
+        """
+        behind = self._is_live and self.worker.backlog - 1 > _FEW_WAITING  # this one aside
         if not self.registration.following:
-            return self._frames_since_attempt >= self.settings.register_every_frames
+            at_once = self.registration.searching and not behind
+            return at_once or self._frames_since_attempt >= self.settings.register_every_frames
         since_ns = frame.stamp_ns - self._attempted_ns
-        return since_ns < 0 or since_ns * self.settings.follow_rate_hz >= _NEARLY * NS_PER_S
+        period_s = _LONGEST_S if behind else 1.0 / self.settings.follow_rate_hz
+        return since_ns < 0 or since_ns >= _NEARLY * period_s * NS_PER_S
 
     def refresh(self) -> None:
         """Publish what the MRI, fitted to the newest frame, explains of it, if it is new."""
