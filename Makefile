@@ -15,7 +15,7 @@ BENCHMARKS := simulated_images volume_reconstruction tissue_map renderer expecte
 	spine_mapping organ_mapping shape_prior field_speed live_mesh brain_registration brain_gate \
 	brain_tracking \
 	brain_shift bone_leg \
-	resect24 load
+	resect24 load field_load
 # Those that take minutes even in part are left out of the fast run.
 FAST_BENCHMARKS := $(filter-out tissue_map device_fit field_speed live_mesh,$(BENCHMARKS))
 

@@ -92,15 +92,7 @@ def main() -> None:
 
 def load_nodes(load: LoadSet, work: Path) -> list[dict[str, object]]:
     """Run the cell into both nodes and return a row a minute and one for all, of each process."""
-    cell = {
-        "scene": load.scene,
-        "probe": load.probe,
-        "seed": load.seed,
-        "image_rate_hz": load.image_rate_hz,
-        "loop": True,
-        "prepare": True,
-        "wait_for_subscribers": len(NODES),
-    }
+    cell = cell_parameters(load, readers=len(NODES))
     parameters = registration_parameters(load, work)
     watcher = Watcher(DOMAIN)
     try:
@@ -112,6 +104,19 @@ def load_nodes(load: LoadSet, work: Path) -> list[dict[str, object]]:
             return watch(watcher, [mapper, registration, player], load)
     finally:
         watcher.close()
+
+
+def cell_parameters(load: LoadSet, readers: int) -> dict[str, Any]:
+    """Return the parameters of the cell that plays the set over and over."""
+    return {
+        "scene": load.scene,
+        "probe": load.probe,
+        "seed": load.seed,
+        "image_rate_hz": load.image_rate_hz,
+        "loop": True,
+        "prepare": True,
+        "wait_for_subscribers": readers,
+    }
 
 
 def registration_parameters(load: LoadSet, folder: Path) -> dict[str, Any]:
@@ -133,7 +138,7 @@ def watch(watcher: Watcher, processes: list[NodeProcess], load: LoadSet) -> list
     """Follow all processes for the set's time."""
 
     def running(heard: Heard) -> bool:
-        found = [status_of(heard) for status_of in NODES.values()]
+        found = [NODES[process.name](heard) for process in processes if process.name in NODES]
         return all(status is not None and status.frames_received > 0 for status in found)
 
     watcher.watch(running, processes, lambda _: None, START_TIMEOUT_S)

@@ -35,6 +35,7 @@ METHODS = {
     "TSDF, organ, slices of up to 6 mm": by_mapper(
         surfaces="label", target="organ", half_thickness_mm=6.0
     ),
+    "field, organ": by_mapper(target="organ", method="field"),
     "TSDF, bone": by_mapper(surfaces="label", target="bone"),
     "naive occupancy": naive_occupancy,
 }
@@ -48,7 +49,8 @@ the patients; no surface counts as infinitely far.
 Distances go from all of the mesh to the nearest true surface (median, 95th percentile), and back
 from the part of the lesion's wall that lies within 2 mm of an image.
 
-- `organ`: the mapper with `target:=organ`, distances in the image plane in all directions.
+- `organ`: the mapper with `target:=organ`, distances in the image plane in all directions. The
+  `field` learns from all images what the lesion looks like, and fills in between labelled ones.
 - `slices of up to 6 mm`: `half_thickness_mm` of 6 in place of 3, for labels that lie far apart.
 - `bone`: the same masks taken for what throws a shadow: the first wall along each beam.
 - `naive occupancy`: feature grids and a network fitted to the masks, as in `spine_mapping`.

@@ -5,7 +5,9 @@ trained in simulation takes for it (`learned_evidence`), or both; or the rule al
 have taught the network what bone looks like in this recording, and from then on both.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -13,7 +15,6 @@ from jaxtyping import Float32, Int64, UInt8
 
 from us_recon.imaging.probe import ProbeGeometry
 from us_recon.occupancy.bone_evidence import CAP, BoneEvidenceSettings, bone_evidence
-from us_recon.occupancy.bone_network import Weights, trained
 from us_recon.occupancy.brightness import (
     Beams,
     Calibration,
@@ -22,10 +23,15 @@ from us_recon.occupancy.brightness import (
     coarse_geometry,
     coupled,
 )
-from us_recon.occupancy.learned_evidence import LearnedEvidence, learned_evidence
 from us_recon.occupancy.ridge_path import best_path
 from us_recon.occupancy.surface import BeamSurface, SurfaceSource
 from us_recon.settings import setting
+
+if TYPE_CHECKING:  # PyTorch takes a second and 200 MB, which the rule can do without
+    from us_recon.occupancy.learned_evidence import LearnedEvidence
+
+Weights = Mapping[str, Any]
+"""A network's weights by name, as in `bone_network`."""
 
 DETECTORS = ("ridge", "learned", "both", "adaptive")
 
@@ -92,9 +98,8 @@ def detect_bone(
     if settings.kind != "learned":
         ridge = cv2.GaussianBlur(brightness, (0, 0), sigmaX=1.0, sigmaY=1.0)
         evidence += bone_evidence(brightness, ridge, calibration, coarse, settings.evidence)
-    weights = learnt if settings.kind in ("ridge", "adaptive") else learnt or trained()
-    if settings.kind != "ridge" and weights is not None:
-        learned = learned_evidence(beams, calibration, coarse, weights)
+    if settings.kind in ("learned", "both") or (settings.kind == "adaptive" and learnt):
+        learned = _by_network(beams, calibration, coarse, learnt)
         evidence = learned.log_odds + np.maximum(evidence, -CAP)
     never = -CAP - settings.evidence.threshold
     evidence[:, coarse.sample_depths_mm < settings.evidence.min_depth_mm] = never
@@ -113,6 +118,16 @@ def detect_bone(
         source=SurfaceSource.DETECTOR,
     )
     return surface, calibration
+
+
+def _by_network(
+    beams: Beams, calibration: Calibration, coarse: ProbeGeometry, learnt: Weights | None
+) -> "LearnedEvidence":
+    """Show an image to the network, with the weights from simulation unless labels made others."""
+    from us_recon.occupancy.bone_network import trained
+    from us_recon.occupancy.learned_evidence import learned_evidence
+
+    return learned_evidence(beams, calibration, coarse, learnt or trained())
 
 
 class BoneDetector:

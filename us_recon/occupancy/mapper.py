@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
@@ -10,7 +11,6 @@ from us_recon.imaging.frame import TrackedFrame
 from us_recon.occupancy.bone_detector import BoneDetector
 from us_recon.occupancy.field.agreement import Agreement
 from us_recon.occupancy.field.field_map import FieldMap
-from us_recon.occupancy.label_learning import LabelLearner
 from us_recon.occupancy.labels import label_surface
 from us_recon.occupancy.map_files import MapRecord, read_map, write_map
 from us_recon.occupancy.mapper_settings import MapMethod, MapperSettings
@@ -24,6 +24,9 @@ from us_recon.occupancy.slice_thickness import SliceThickness
 from us_recon.occupancy.surface import BeamSurface, SurfaceSource
 from us_recon.occupancy.views import View, ViewLog
 from us_recon.settings import from_mapping
+
+if TYPE_CHECKING:  # it learns with PyTorch, which other maps can do without
+    from us_recon.occupancy.label_learning import LabelLearner
 
 __all__ = ["IntegrationResult", "MapMethod", "MapSnapshot", "MapperSettings", "OccupancyMapper"]
 
@@ -91,11 +94,17 @@ class OccupancyMapper:
         self._views = ViewLog()
         self._slices = SliceThickness(self.settings.spacing_mm, self.settings.half_thickness_mm)
         self._detector = BoneDetector(self.settings.bone_detector())
-        adaptive = self.settings.detector == "adaptive"
-        self._learner = LabelLearner(self.settings.seed) if adaptive else None
+        self._learner = self._new_learner()
         self._has_learnt = False
         self._completion = None if self._prior is None else ShapeCompletion(self._prior)
         self._frames = self._frames_with_surface = 0
+
+    def _new_learner(self) -> "LabelLearner | None":
+        if self.settings.detector != "adaptive":
+            return None
+        from us_recon.occupancy.label_learning import LabelLearner
+
+        return LabelLearner(self.settings.seed)
 
     def integrate(
         self, frame: TrackedFrame, steps: int | None = None, learning_steps: int | None = None

@@ -1,7 +1,9 @@
 """How many threads a run takes."""
 
+import os
+import sys
+
 import cv2
-import torch
 from threadpoolctl import threadpool_limits
 
 
@@ -12,6 +14,8 @@ def use_one_thread() -> None:
     doubles the CPU time of a simulated image, and where other processes need the cores it costs a
     search of the registration four times its time.
     """
-    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # for torch, should it be imported later
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
     cv2.setNumThreads(1)
     threadpool_limits(1)
