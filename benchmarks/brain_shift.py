@@ -53,9 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run = parse_run(__doc__, arguments)
     use_one_thread()
     seeds = run.seeds(BRAIN_REG, FAST_PATIENTS)[:PATIENTS]
-    cases = [case for seed in seeds for case in simulated(seed)]
     real = (data_dir() / "resect_case24").is_dir()
-    cases += list(of_the_real_patient()) if real else []
+    cases: list[Case] = []
+    for patient_cases in (*map(simulated, seeds), *([of_the_real_patient()] if real else [])):
+        for case in patient_cases:
+            cases.append(case)
+            print(case, flush=True)
     write_cases("brain_shift", cases, run.results)
     names = list(dict.fromkeys(str(case["patient"]) for case in cases))
     floor = f"{patient().error_mm(patient().T_landmarks):.2f} mm" if real else "- (no data)"
