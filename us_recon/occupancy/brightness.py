@@ -1,6 +1,7 @@
 """What a recording's grey levels mean: its noise floor, its tissue, and how tissue fades."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -77,6 +78,7 @@ def calibrate(beams: Beams, step_mm: float, before: Calibration | None) -> Calib
     )
 
 
+@lru_cache(maxsize=16)
 def coarse_geometry(geometry: ProbeGeometry, beams: int, step_mm: float) -> ProbeGeometry:
     """Return the same probe with `beams` beams and a sample about every `step_mm`."""
     samples = max(round(geometry.depth_mm / step_mm) + 1, 2)
@@ -108,7 +110,8 @@ class WindowMeans:
 
     def __init__(self, beams: Shaped[np.ndarray, "beams samples"], step_mm: float) -> None:
         self.step_mm = step_mm
-        self.sums = np.pad(np.cumsum(beams, axis=1, dtype=np.float64), ((0, 0), (1, 0)))
+        self.sums = np.zeros((beams.shape[0], beams.shape[1] + 1))
+        np.cumsum(beams, axis=1, dtype=np.float64, out=self.sums[:, 1:])
 
     def __call__(self, low_mm: float, high_mm: float) -> Beams:
         """Return the mean from `low_mm` to `high_mm` below each sample (negative: above)."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from us_recon.compiled import compiled
+
 
 @dataclass(frozen=True, eq=False)
 class RidgePath:
@@ -55,15 +57,33 @@ def _pass(
     """Return the best total up to each beam that ends at each sample, and at "none"."""
     beams, samples = evidence.shape
     ramp = np.arange(samples, dtype=np.float32) * np.float32(slope_cost)
-    totals = np.empty((beams, samples), np.float32)
-    none = np.empty(beams, np.float32)
-    totals[0], none[0] = evidence[0], 0.0
-    for beam in range(1, beams):
-        before = totals[beam - 1]
-        # max over j of before[j] - slope_cost * |i - j|: once from each side.
-        rising = np.maximum.accumulate(before + ramp) - ramp
-        falling = np.maximum.accumulate((before - ramp)[::-1])[::-1] + ramp
-        carried = np.maximum(rising, falling)
-        totals[beam] = np.maximum(carried, none[beam - 1] - switch_cost) + evidence[beam]
-        none[beam] = max(none[beam - 1], before.max() - switch_cost)
+    totals, none = np.empty((beams, samples), np.float32), np.zeros(beams, np.float32)
+    totals[0] = evidence[0]
+    _carry(np.ascontiguousarray(evidence), ramp, np.float32(switch_cost), totals, none)
     return totals, none
+
+
+@compiled
+def _carry(
+    evidence: Float32[np.ndarray, "beams samples"],
+    ramp: Float32[np.ndarray, " samples"],
+    switch_cost: float,
+    totals: Float32[np.ndarray, "beams samples"],
+    none: Float32[np.ndarray, " beams"],
+) -> None:
+    """Fill in the totals from beam to beam."""
+    for beam in range(1, evidence.shape[0]):
+        before, here = totals[beam - 1], totals[beam]
+        stopped = none[beam - 1] - switch_cost
+        # max over j of before[j] - slope_cost * |i - j|: once from each side.
+        best = before[-1] - ramp[-1]
+        for i in range(evidence.shape[1] - 1, -1, -1):
+            best = max(best, before[i] - ramp[i])
+            here[i] = best + ramp[i]
+        best = before[0] + ramp[0]
+        most = before[0]
+        for i in range(evidence.shape[1]):
+            best = max(best, before[i] + ramp[i])
+            most = max(most, before[i])
+            here[i] = max(max(best - ramp[i], here[i]), stopped) + evidence[beam, i]
+        none[beam] = max(none[beam - 1], most - switch_cost)

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt8
 
-from us_recon.occupancy.field.lattice import VERTICES
+from us_recon.occupancy.field.lattice import CHANNELS, VERTICES
 from us_recon.occupancy.field.loops import compiled_loop
 
 _ONE = np.float32(1)
@@ -41,7 +41,6 @@ def look_up(
     `shares` their weights, for `adam`.
     """
     per_mm = np.float32(1.0 / spacing_mm)
-    channels = values.shape[1]
     for n in range(points_mm.shape[0]):
         x, y, z = points_mm[n, 0] * per_mm, points_mm[n, 1] * per_mm, points_mm[n, 2] * per_mm
         i, j, k = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
@@ -49,7 +48,7 @@ def look_up(
         # Most cells lie within one block: one look at the directory serves all corners.
         within = (i & 7) < 7 and (j & 7) < 7 and (k & 7) < 7
         base = vertex_number(i, j, k, low, directory) if within else -1
-        for channel in range(channels):
+        for channel in range(CHANNELS):
             features[n, first + channel] = 0.0
         for c in range(8):
             a, b, d = c >> 2, (c >> 1) & 1, c & 1
@@ -61,7 +60,7 @@ def look_up(
             corners[n, c] = vertex
             shares[n, c] = share
             if vertex >= 0:
-                for channel in range(channels):
+                for channel in range(CHANNELS):
                     features[n, first + channel] += share * values[vertex, channel]
 
 
@@ -86,7 +85,6 @@ def adam(
     All others rest with their moments, as with PyTorch's SparseAdam: the work follows the points,
     not the size of the map.
     """
-    channels = values.shape[1]
     touched = np.empty(corners.size, np.int32)
     count = 0
     for n in range(corners.shape[0]):
@@ -98,7 +96,7 @@ def adam(
                 marks[vertex] = 1
                 touched[count] = vertex
                 count += 1
-            for channel in range(channels):
+            for channel in range(CHANNELS):
                 gradient[vertex, channel] += shares[n, c] * d_features[n, first + channel]
     unbias = np.sqrt(1.0 - beta2**step)
     pace, small = np.float32(rate * unbias / (1.0 - beta1**step)), np.float32(1e-8)
@@ -106,7 +104,7 @@ def adam(
     for t in range(count):
         vertex = touched[t]
         marks[vertex] = 0
-        for channel in range(channels):
+        for channel in range(CHANNELS):
             g = gradient[vertex, channel]
             gradient[vertex, channel] = 0.0
             m = mean[vertex, channel] + new1 * (g - mean[vertex, channel])

@@ -88,8 +88,9 @@ class FeatureLattice:
         if len(points_mm) == 0:
             return
         per_mm = np.float32(1.0 / self.spacing_mm)
-        low = np.floor(points_mm.min(axis=0) * per_mm).astype(np.int64) >> 3
-        high = (np.floor(points_mm.max(axis=0) * per_mm).astype(np.int64) + 1) >> 3
+        lowest_mm, highest_mm = _bounds(points_mm)
+        low = np.floor(lowest_mm * per_mm).astype(np.int64) >> 3
+        high = (np.floor(highest_mm * per_mm).astype(np.int64) + 1) >> 3
         if not self._reach(low, high):
             self.refused_blocks += 1
             return
@@ -154,6 +155,19 @@ class FeatureLattice:
             more = min(max(2 * capacity, _FIRST_CAPACITY), self.max_blocks) - capacity
             self._store = np.pad(self._store, ((0, 0), (0, more * VERTICES), (0, 0)))
             self.marks = np.pad(self.marks, (0, more * VERTICES))
+
+
+@compiled_loop
+def _bounds(
+    points_mm: Float32[np.ndarray, "n 3"],
+) -> tuple[Float32[np.ndarray, "3"], Float32[np.ndarray, "3"]]:
+    """Return the least and the largest coordinates: NumPy takes ten times as long along n."""
+    lowest, highest = points_mm[0].copy(), points_mm[0].copy()
+    for n in range(1, points_mm.shape[0]):
+        for axis in range(3):
+            lowest[axis] = min(lowest[axis], points_mm[n, axis])
+            highest[axis] = max(highest[axis], points_mm[n, axis])
+    return lowest, highest
 
 
 @compiled_loop

@@ -37,7 +37,8 @@ class SeenVoxels:
     def grow(self) -> None:
         """Follow the lattice's storage."""
         more = len(self.lattice.values) - self.counts.shape[1]
-        self.counts = np.pad(self.counts, ((0, 0), (0, more)))
+        if more > 0:
+            self.counts = np.pad(self.counts, ((0, 0), (0, more)))
 
     def update(
         self, fit: FieldFit, replay: Replay, picks: BeamPicks,
