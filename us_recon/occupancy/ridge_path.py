@@ -85,5 +85,5 @@ def _carry(
         for i in range(evidence.shape[1]):
             best = max(best, before[i] + ramp[i])
             most = max(most, before[i])
-            here[i] = max(max(best - ramp[i], here[i]), stopped) + evidence[beam, i]
+            here[i] = max(best - ramp[i], here[i], stopped) + evidence[beam, i]
         none[beam] = max(none[beam - 1], most - switch_cost)
