@@ -24,10 +24,10 @@ WARM_FRAMES = 3  # loops are compiled at their first call
 NOTE = """
 Set {name}, seed {seed}: {frames} frames of {rows} x {columns} pixels (192 beams, 256 samples), a
 label on every 5th. CPU of one thread. `integrate`: everything but the steps, with the bone
-detector; `steps`: all steps of a frame; `mesh`: the complete mesh of 1 mm after the last frame, with every second beam of all frames
-looked at anew; `peak`: above what was resident before. `clock`: time for a frame where one thread
-takes the steps and another does the rest, as the mapper does it, and `frames` in a second that this
-makes. `Chamfer`, `HD95`: as in `spine_k5`.
+detector; `steps`: all steps of a frame; `mesh`: the complete mesh of 1 mm after the last frame,
+with every second beam of all frames looked at anew; `peak`: above what was resident before.
+`clock`: time for a frame where one thread takes the steps and another does the rest, as the mapper
+does it, and `frames` in a second that this makes. `Chamfer`, `HD95`: as in `spine_k5`.
 """
 
 
