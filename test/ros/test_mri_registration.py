@@ -214,6 +214,7 @@ def test_frames_do_not_wait_for_a_live_search(
         return step(poses)
 
     monkeypatch.setattr(node.registration, "step", slow)
+    statuses = graph.listen(RegistrationStatus, "/mri_registration/status", qos.STATUS)
     heard = graph.listen(TFMessage, "/tf", qos.TF)
     give_initial(graph, T_WORLD_MRI @ OFF)
     graph.wait(lambda: node.has_initial, "the initial pose")
@@ -226,6 +227,10 @@ def test_frames_do_not_wait_for_a_live_search(
     # The search began with the fourth frame, and was far from its end when all were taken in.
     assert used[0] == 3 and node.registration.searching
     assert node.worker.backlog <= 1
+    graph.wait(
+        lambda: statuses and statuses[-1].message == "poses around the first guess are tried",
+        "a status that says so",
+    )
     monkeypatch.setattr(node.registration, "step", step)
     # No further frame comes, and it goes on all the same.
     graph.wait(lambda: any(_mri_in(message) for message in heard), "the transform", timeout_s=60.0)

@@ -213,7 +213,10 @@ class MriRegistrationNode(FrameConsumer):
         if self.registration.T_world_mri is None:
             return RegistrationStatus.STATE_WAITING, self.initial.message
         if self.update is None:
-            return RegistrationStatus.STATE_REGISTERING, "frames are collected"
+            searching = "poses around the first guess are tried"
+            collecting = "frames are collected"
+            message = searching if self.registration.searching else collecting
+            return RegistrationStatus.STATE_REGISTERING, message
         if self.update.trusted:
             return RegistrationStatus.STATE_REGISTERED, self.update.message
         return RegistrationStatus.STATE_REJECTED, self.update.message
