@@ -32,7 +32,8 @@ class Agreement:
         """What a surface from the detector is worth, 0 to 1; 1 where no label says otherwise."""
         if len(self.shares) < _FEWEST_LABELS:
             return 1.0
-        kept = [share for share in self.shares if share >= _CONTRADICTS * self._typical]
+        shares = np.array(self.shares)
+        kept = shares[shares >= _CONTRADICTS * self._typical]
         # A detector that is right on half of the beams is worth nothing, and one that is right on
         # most of them is wrong in the same places again and again.
         return max(0.0, 2.0 * float(np.mean(kept)) - 1.0) ** _STRICT
