@@ -48,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for seed in seeds:
         patient = BRAIN_REG.case(seed)
         images = patient_images([patient.mri], "t1")
+        if not cases:  # loops are compiled at their first call
+            for method in (GLOBAL, GLOBAL_LC2):
+                timed(method, patient, images)
         for method in SETTINGS:
             cases.append({"seed": seed, "method": method, **timed(method, patient, images)})
             print(cases[-1], flush=True)
