@@ -16,6 +16,7 @@ from us_recon.acoustics.hounsfield import acoustic_volume_from_ct
 from us_recon.acoustics.settings import RenderSettings
 from us_recon.geometry.rigid import from_euler_xyz_deg, invert_rigid, transform_points
 from us_recon.imaging.events import GeometryEvent, ImageEvent, PoseEvent
+from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.probe import ProbeGeometry
 from us_recon.imaging.volume import Volume
 from us_recon.io.device_files import write_device
@@ -236,6 +237,37 @@ def test_frames_do_not_wait_for_a_live_search(
     graph.wait(lambda: any(_mri_in(message) for message in heard), "the transform", timeout_s=60.0)
     assert node.update is not None and node.update.trusted
     assert target_error_mm(node.update.T_world_mri) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("live", "waiting", "searching_due", "following_due"),
+    [(True, 2, True, True), (True, 3, False, False), (False, 3, True, True)],
+)
+def test_a_live_node_that_fell_behind_takes_frames_in_first(
+    graph: Any,
+    scene: tuple[Path, list[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    live: bool,
+    waiting: int,
+    searching_due: bool,
+    following_due: bool,
+) -> None:
+    mri, events = scene
+    node = start(graph, mri, reliable_images=not live, register_every_frames=10)
+    monkeypatch.setattr(type(node.worker), "backlog", property(lambda _: 1 + waiting))
+    T = events[0][0].T_parent_child
+    frame = TrackedFrame(T0, events[0][1].image, T, GEOMETRY)
+    kind = type(node.registration)
+    monkeypatch.setattr(kind, "searching", property(lambda _: True))
+    node._frames_since_attempt = 1
+    assert node._is_due(frame) is searching_due
+    node._frames_since_attempt = 10
+    assert node._is_due(frame)  # now and then all the same
+    monkeypatch.setattr(kind, "following", property(lambda _: True))
+    node._attempted_ns = T0 - S // 10
+    assert node._is_due(frame) is following_due
+    node._attempted_ns = T0 - S
+    assert node._is_due(frame)
 
 
 def test_an_mri_of_something_else_is_not_published(
