@@ -10,6 +10,7 @@ import pytest
 from us_recon.errors import ConfigError, InputError
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.probe import ProbeGeometry, ProbeKind
+from us_recon.occupancy.field.scanlines import LineGeometry, scanlines
 from us_recon.occupancy.mapper import MapperSettings, OccupancyMapper
 from us_recon.occupancy.mesh_queries import SurfaceQuery
 from us_recon.occupancy.region import labelled_region
@@ -217,6 +218,35 @@ def test_labels_may_all_come_late(sweep: Callable[..., list[TrackedFrame]]) -> N
     )
     assert after.snapshot().frames == len(frames) == len(after.views())
     assert after.snapshot().frames_with_surface == in_time.snapshot().frames_with_surface
+
+
+@pytest.mark.parametrize("settings", [{"target": "bone"}, {"method": "field"}])
+def test_a_late_label_does_not_move_the_sweep_back(
+    settings: dict[str, str], sweep: Callable[..., list[TrackedFrame]]
+) -> None:
+    frames = sweep()[8:13]
+    mapper = mapped([replace(frame, label=None) for frame in frames], **settings)
+    mapper.integrate(replace(frames[1], late=True))
+    # The next slab is measured from the newest frame, and not from the one whose label came.
+    np.testing.assert_array_equal(mapper._slices.T_last, frames[-1].T_world_transducer)
+    assert mapper.frames == 5
+
+
+def test_a_field_is_told_nothing_where_no_sound_came_back_from(linear: ProbeGeometry) -> None:
+    image = tissue(linear, deepest_mm=22.0)
+    region = labelled_region(ball_label(linear), image, linear)
+    lines = LineGeometry.of(linear)
+    prepared, _ = scanlines(TrackedFrame(0, image, np.eye(4), linear), region, lines, None)
+    assert prepared.outside_mm is not None and prepared.labelled
+    beam = lines.geometry.beam_count // 2 + round(CENTRE_MM[0] * lines.geometry.beam_count / 40.0)
+    depths_mm = lines.depths_mm
+    told = np.isfinite(prepared.outside_mm[beam])
+    assert told[depths_mm < 27.5].all() and not told[depths_mm > 29.5].any()
+    aside = np.isfinite(prepared.outside_mm[5])  # beside the ball, 18 mm away
+    assert aside[depths_mm < 21.0].all() and not aside[depths_mm > 26.0].any()
+    # Whoever drew the label has seen down to the far wall, at 28 mm.
+    assert prepared.depth_mm[beam] == pytest.approx(28.0, abs=0.6)
+    assert np.isnan(prepared.depth_mm[5])
 
 
 def test_only_the_value_asked_for_is_the_target(sweep: Callable[..., list[TrackedFrame]]) -> None:
