@@ -28,6 +28,16 @@ def drawn(fit: FieldFit, replay: Replay) -> Batch:
     return batch
 
 
+def assert_same_gradients(fit: FieldFit, before: list[np.ndarray], twin: TorchField) -> None:
+    """Compare the network's gradients, which one step has left in its first moments."""
+    for now, then, weight in zip(fit.network.mean, before, twin.weights, strict=True):
+        gradient = (now - 0.9 * then) / 0.1
+        expected = weight.grad.numpy()
+        scale = np.abs(expected).max()
+        assert scale > 0
+        np.testing.assert_allclose(gradient, expected, rtol=0, atol=2e-3 * scale)
+
+
 def test_outputs_agree(started: Started) -> None:
     fit, replay = moved(started, 30)
     points = drawn(fit, replay).points_mm
@@ -47,12 +57,7 @@ def test_gradients_agree(started: Started, label_loss: str) -> None:
     before = [m.copy() for m in fit.network.mean]
     features = [lattice.mean.copy() for lattice in fit.lattices]
     fit.learn(batch)
-    for now, then, weight in zip(fit.network.mean, before, twin.weights, strict=True):
-        gradient = (now - 0.9 * then) / 0.1
-        expected = weight.grad.numpy()
-        scale = np.abs(expected).max()
-        assert scale > 0
-        np.testing.assert_allclose(gradient, expected, rtol=0, atol=2e-3 * scale)
+    assert_same_gradients(fit, before, twin)
     assert fit.clutter is not None
     for lattice, then, grid in zip(fit.lattices, features, twin.grids, strict=True):
         expected = grid.weight.grad.to_dense().numpy()[:-1]
@@ -70,11 +75,7 @@ def test_gradients_agree_where_sound_passes(region_started: Started, label_loss:
     twin.loss(batch).backward()
     before = [m.copy() for m in fit.network.mean]
     fit.learn(batch)
-    for now, then, weight in zip(fit.network.mean, before, twin.weights, strict=True):
-        expected = weight.grad.numpy()
-        scale = np.abs(expected).max()
-        assert scale > 0
-        np.testing.assert_allclose((now - 0.9 * then) / 0.1, expected, rtol=0, atol=2e-3 * scale)
+    assert_same_gradients(fit, before, twin)
 
 
 @LOSSES
