@@ -182,8 +182,7 @@ class FieldFit:
 
     def _receiver(self, gain: Lines, step_mm: float) -> Receiver:
         assert self.clutter is not None
-        opacity_per_mm = 0.0 if self.settings.sound_passes else self.settings.opacity_per_mm
-        return Receiver(gain, self.clutter, step_mm, opacity_per_mm)
+        return Receiver(gain, self.clutter, step_mm, self.settings.shadow_per_mm)
 
     def _look(self, points_mm: Points) -> Looked:
         count = len(points_mm)

@@ -73,8 +73,7 @@ class TorchField(nn.Module):
         """Return echoes, transmission and occupancy along scanlines (see `render`)."""
         o, alpha, scattering, rho = torch.sigmoid(raw).unbind(dim=-1)
         scattering = LEAST_SCATTERING + (MOST_SCATTERING - LEAST_SCATTERING) * scattering
-        opacity_per_mm = 0.0 if self.settings.sound_passes else self.settings.opacity_per_mm
-        bone = opacity_per_mm * o * step_mm
+        bone = self.settings.shadow_per_mm * o * step_mm
         a = bone + MOST_ATTENUATION_PER_MM * alpha * step_mm
         T = torch.exp(-(torch.cumsum(a, dim=1) - a))
         tissue = torch.ones_like(o) if self.settings.sound_passes else 1 - o

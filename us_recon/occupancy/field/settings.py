@@ -60,3 +60,8 @@ class FieldSettings:
     )
     replay_memory_mb: int = setting(64, "Memory for frames to fit again", unit="MiB", minimum=1)
     max_memory_mb: int = setting(256, "Memory for features", unit="MiB", minimum=4)
+
+    @property
+    def shadow_per_mm(self) -> float:
+        """Attenuation of what is occupied: none where sound passes it."""
+        return 0.0 if self.sound_passes else self.opacity_per_mm
