@@ -107,6 +107,7 @@ def watch(frames: Sequence[TrackedFrame], method: MapMethod, updates: Updates) -
         mapper.integrate(frame, steps=STEPS)
         if number % FRAMES_PER_UPDATE:
             continue
+        mapper.step(0)  # waits for the steps under way, which are no part of an update
         live = updates.live.of(lambda: mapper.snapshot(complete=False).mesh)
         whole = updates.whole.of(lambda: at_once(mapper))
         complete = updates.complete.of(lambda: mapper.snapshot().mesh)
