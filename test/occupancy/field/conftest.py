@@ -50,19 +50,6 @@ def started(
     return make
 
 
-@pytest.fixture
-def region_started(
-    bone_sweep: list[TrackedFrame],
-) -> Callable[..., tuple[FieldFit, Replay]]:
-    """Return the same of fields that take what is labelled for something that sound passes."""
-
-    def make(frames: int = 4, **settings: object) -> tuple[FieldFit, Replay]:
-        chosen = FieldSettings(sound_passes=True, **settings)  # type: ignore[arg-type]
-        return _shown(bone_sweep[:frames], chosen)
-
-    return make
-
-
 def _shown(frames: list[TrackedFrame], settings: FieldSettings) -> tuple[FieldFit, Replay]:
     fit = FieldFit(settings)
     lines = LineGeometry.of(frames[0].geometry)
