@@ -8,7 +8,7 @@ learnt from it: the network is used where it comes nearer to the labels than the
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import ceil
 from typing import Any
@@ -49,28 +49,59 @@ _NO_GREY, _NO_DEPTH = np.zeros(0, np.uint8), np.zeros(0, np.float32)
 class LabelLearner:
     """Learn labels as they come; the same labels in the same order give the same weights."""
 
-    def __init__(self, seed: int = 0) -> None:
-        """Begin with the weights from simulation.
+    def __init__(self, seed: int = 0, first: Weights | None = None, useful: bool = False) -> None:
+        """Begin with the weights from simulation, or with others.
 
         Args:
             seed: Of the choice of images and of how they are varied.
+            first: Weights to begin with; those from simulation unless told.
+            useful: Whether these came nearer to the labels of earlier subjects than the rule does.
         """
         self._seed = seed
+        self._begun_with = first = first or trained()
         self._shapes = {name: weight.shape for name, weight in trained().items()}
-        self._theta = torch.cat([weight.reshape(-1) for weight in trained().values()]).clone()
+        self._theta = torch.cat([first[name].reshape(-1) for name in self._shapes]).clone()
         self._mean = self._theta.clone()
         self._first, self._second = torch.zeros_like(self._theta), torch.zeros_like(self._theta)
         self._images: list[TrainingImage] = []
         self.steps = self.labels = 0
-        self.useful = False
+        self.useful = useful
         """Whether the network comes nearer to labels that it has not seen than the rule does."""
         self._off_mm = np.zeros(2)  # rule and network, from the last labels: a weighted sum
         self._rule_off_mm: list[float] = []  # of each image that is kept
+
+    @classmethod
+    def taught(
+        cls,
+        images: Sequence[TrainingImage],
+        steps: int,
+        seed: int = 0,
+        first: Weights | None = None,
+    ) -> "LabelLearner":
+        """Return one that has learnt these images together, from the weights it begins with."""
+        learner = cls(seed, first)
+        learner._images = list(images)
+        learner._go_on(steps)
+        return learner
 
     @property
     def weights(self) -> Weights:
         """The network as it has learnt so far."""
         return self._named(self._mean)
+
+    @property
+    def images(self) -> list[TrainingImage]:
+        """The labelled images that are kept."""
+        return list(self._images)
+
+    @property
+    def rule_off_mm(self) -> list[float]:
+        """How far off the rule found the surface of each of them."""
+        return list(self._rule_off_mm)
+
+    def off_mm(self, images: Sequence[TrainingImage]) -> list[float]:
+        """Return how far off the network finds the surface of each image, mean over its beams."""
+        return [_off_mm(image.depth_mm, self._found(image)) for image in images]
 
     def learn(
         self,
@@ -103,7 +134,8 @@ class LabelLearner:
             at = int(self._draw().integers(_MEMORY))
             self._images[at], self._rule_off_mm[at] = seen, off_mm[0]
         self.labels += 1
-        self.useful = bool(self.labels >= _ENOUGH and self._off_mm[1] < self._off_mm[0])
+        if self.labels >= _ENOUGH:
+            self.useful = bool(self._off_mm[1] < self._off_mm[0])
         # The more is known, the less one image adds.
         self._go_on(ceil(steps * min(1.0, _MANY / self.labels)))
 
@@ -120,10 +152,9 @@ class LabelLearner:
 
     def _unseen_off_mm(self, fold: int, steps: int) -> float:
         """Return how far off every fourth image is found by what is learnt from the others."""
-        trial = LabelLearner(self._seed)
-        trial._images = [one for k, one in enumerate(self._images) if k % _FOLDS != fold]
-        trial._go_on(steps)
-        return sum(_off_mm(one.depth_mm, trial._found(one)) for one in self._images[fold::_FOLDS])
+        others = [one for k, one in enumerate(self._images) if k % _FOLDS != fold]
+        trial = LabelLearner.taught(others, steps, self._seed, self._begun_with)
+        return sum(trial.off_mm(self._images[fold::_FOLDS]))
 
     def _go_on(self, steps: int) -> None:
         for _ in range(steps if self._images else 0):

@@ -18,6 +18,7 @@ from us_recon.occupancy.maps import SurfaceMap
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.mesh_tools import without_small_parts
 from us_recon.occupancy.prior.completion import Completed, ShapeCompletion
+from us_recon.occupancy.prior.decoder import ImageDecoder
 from us_recon.occupancy.prior.files import read_prior
 from us_recon.occupancy.region import Shown, labelled_region
 from us_recon.occupancy.slice_thickness import SliceThickness
@@ -88,23 +89,44 @@ class OccupancyMapper:
         self._prior = read_prior(self.settings.prior) if self.settings.prior else None
         self.reset()
 
+    @property
+    def decoder(self) -> ImageDecoder | None:
+        """What earlier subjects taught the detector; None without a prior that holds it."""
+        return None if self._prior is None else self._prior.decoder
+
+    @property
+    def learner(self) -> "LabelLearner | None":
+        """What the adaptive detector has learnt from labels, to be looked at; else None."""
+        return self._learner
+
     def reset(self) -> None:
         """Forget everything but the prior."""
         self._map = self.settings.new_map()
         self._views = ViewLog()
         self._slices = SliceThickness(self.settings.spacing_mm, self.settings.half_thickness_mm)
-        self._detector = BoneDetector(self.settings.bone_detector())
-        self._learner = self._new_learner()
+        self._detector, self._learner = self._new_detector()
         self._has_learnt = False
-        self._completion = None if self._prior is None else ShapeCompletion(self._prior)
+        self._completion = None if self._prior is None else ShapeCompletion(self._prior.shape)
         self._frames = self._frames_with_surface = 0
 
-    def _new_learner(self) -> "LabelLearner | None":
+    def _new_detector(self) -> "tuple[BoneDetector, LabelLearner | None]":
+        """Return a detector that knows what earlier subjects taught, and what learns from labels.
+
+        One that adapts uses that from its first frame on if it was nearer to their labels than the
+        rule.
+        """
+        detector, decoder = BoneDetector(self.settings.bone_detector()), self.decoder
+        taught = decoder is not None and self.settings.detector != "ridge"
+        weights = decoder.tensors() if decoder is not None and taught else None
         if self.settings.detector != "adaptive":
-            return None
+            detector.learnt = weights
+            return detector, None
         from us_recon.occupancy.label_learning import LabelLearner
 
-        return LabelLearner(self.settings.seed)
+        useful = decoder is not None and decoder.useful
+        learner = LabelLearner(self.settings.seed, weights, useful)
+        detector.learnt = learner.weights if useful else None
+        return detector, learner
 
     def integrate(
         self, frame: TrackedFrame, steps: int | None = None, learning_steps: int | None = None

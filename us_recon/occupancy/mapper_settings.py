@@ -121,7 +121,8 @@ class MapperSettings:
     )
     prior: str = setting(
         "",
-        "File of a shape prior (`us-recon prior train`) that fills in what was not seen; empty: "
+        "File of a prior (`us-recon prior train`): its shape fills in what was not seen, its "
+        "decoder, if it has one, is what detector learned, both or adaptive begins with; empty: "
         "nothing is filled in",
     )
     seed: int = setting(FieldSettings.seed, "Of a field's random choices", minimum=0)

@@ -8,6 +8,7 @@ from typing import Any
 from us_recon.files import atomic_path
 from us_recon.occupancy.mapper import MapSnapshot, OccupancyMapper
 from us_recon.occupancy.mesh_files import write_mesh
+from us_recon.occupancy.prior.decoder import ImageDecoder
 
 MESH_FILE = "mesh.ply"
 MAP_FILE = "map.npz"
@@ -61,11 +62,20 @@ def save_map_outputs(
         "observed_volume_mm3": snapshot.observed_volume_mm3,
         "message": snapshot.message,
         "prior": _prior(snapshot),
+        "decoder": _decoder(mapper.decoder),
         "settings": asdict(mapper.settings),
     }
     with atomic_path(folder / SUMMARY_FILE) as partial:
         partial.write_text(json.dumps(summary, indent=2) + "\n")
     return snapshot
+
+
+def _decoder(decoder: ImageDecoder | None) -> dict[str, Any] | None:
+    """Return what earlier subjects taught the detector, as plain values; None where nothing."""
+    if decoder is None:
+        return None
+    names = ("subjects", "images", "off_mm", "rule_off_mm", "useful")
+    return {name: getattr(decoder, name) for name in names}
 
 
 def _prior(snapshot: MapSnapshot) -> dict[str, Any] | None:

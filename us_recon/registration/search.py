@@ -31,6 +31,8 @@ _AT_ONCE = 8
 _COARSE_STEPS, _FIRST_STEPS, _SECOND_STEPS = 8, 4, 8
 _SECOND_PER_MODE = 3
 _LEAST_ELSEWHERE = 2
+_NEARBY, _NEARBY_MM, _NEARBY_DEG, _NEARBY_STEPS, _NEARBY_KEPT = 16, 2.0, 2.0, 6, 3
+"""Poses around the best one that are refined too: peaks nearer than two answers may be apart."""
 _STEP_COST = 4
 """What a step of a refinement costs, in scored poses."""
 
@@ -168,7 +170,18 @@ class GlobalSearch:
         missed = [*self._keep_runners_up(_poses(hopeful)), *self._keep_runners_up(poses)]
         found = yield from _refined(pool, levels.fine, missed, settings.max_iterations)
         self.modes = self._modes([*self.modes, *found], settings.mode_count)
+        yield from self._climb_nearby(pool)
         self.rounds = number + 1
+
+    def _climb_nearby(self, pool: ThreadPoolExecutor) -> Iterator[int]:
+        """Look for a higher peak beside the best one: the few finest patches blur them into one."""
+        levels, best = self._levels, self.best
+        twists = start_twists(_NEARBY, _NEARBY_MM, np.radians(_NEARBY_DEG))
+        around = moved_about(levels.fine.centre_world_mm, best.T_mri_world, twists)
+        found = yield from _refined(pool, levels.thin, list(around), _NEARBY_STEPS)
+        found = self._different(found, _NEARBY_KEPT)
+        found = yield from _refined(pool, levels.fine, _poses(found), self._settings.max_iterations)
+        self.modes = self._modes([*self.modes, *found], self._settings.mode_count)
 
     def _scaled(self, count: int) -> int:
         return max(1, round(self._share * count))

@@ -25,6 +25,14 @@ class TrainingSettings:
         maximum=100.0,
     )
 
+    decoder_steps: int = setting(
+        600,
+        "Steps for which the detector's network learns the labels that maps keep (some 40 ms each, "
+        "and as long again for each subject, to judge what was learnt); 0: it does not",
+        minimum=0,
+        maximum=100_000,
+    )
+
 
 @dataclass(frozen=True)
 class FitSettings:

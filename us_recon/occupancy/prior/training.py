@@ -100,6 +100,12 @@ def _first_poses(
     centre = first[0].mesh.vertices_mm.mean(axis=0, dtype=np.float64)
     reference = _Aligned(*first, make_rigid(np.eye(3), -centre))
     mean = _prior([reference], settings)
+    if mean.mean_mesh.is_empty:
+        raise InputError(
+            f"{reference.subject.name} shows too little surface for a grid of "
+            f"{settings.grid_mm / _COARSER:g} mm; expected subjects of which more was seen, or a "
+            f"smaller grid_mm"
+        )
     return [
         reference
         if entry[0] is reference.subject
