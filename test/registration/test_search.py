@@ -1,6 +1,7 @@
 """The search around an initial pose."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +21,7 @@ from us_recon.registration.search import (
     start_twists,
 )
 from us_recon.registration.settings import RegistrationSettings
-from us_recon.registration.solver import turn_about_centre
+from us_recon.registration.solver import refine, turn_about_centre
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,38 @@ def test_the_search_finds_what_the_refinement_misses(
     assert levels.apart_mm(found.best.T_mri_world, T_true) < 0.6
     assert found.gap > 0.2
     assert np.isnan(missed.gap)
+
+
+def test_a_peak_beside_the_best_one_is_climbed(
+    levels: Levels, settings: RegistrationSettings, T_true: np.ndarray
+) -> None:
+    """A search that ended on a lower ripple beside the peak goes on to the peak."""
+    search = GlobalSearch(levels, T_true, settings)
+    beside = turn_about_centre(
+        levels.fine.centre_world_mm, T_true, np.array([1.2, -0.9, 0, 0, 0, 0])
+    )
+    before = refine(levels.fine, beside, max_iterations=0)
+    search.modes = [before]
+    with ThreadPoolExecutor(1) as pool:
+        spent = sum(search._climb_nearby(pool))
+    assert spent > 16
+    assert search.best.score > before.score + 0.1
+    assert levels.apart_mm(search.best.T_mri_world, T_true) < 0.6
+
+
+def test_the_first_guess_alone_is_refined_where_none_other_is_asked_for(
+    levels: Levels,
+    settings: RegistrationSettings,
+    T_far: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def elsewhere(*_: object) -> list[int]:
+        raise AssertionError
+
+    monkeypatch.setattr(GlobalSearch, "_climb_nearby", elsewhere)
+    searched(levels, T_far, replace(settings, start_count=0))
+    with pytest.raises(AssertionError):
+        searched(levels, T_far, settings)
 
 
 def test_the_modes_differ_and_come_in_order(

@@ -170,7 +170,8 @@ class GlobalSearch:
         missed = [*self._keep_runners_up(_poses(hopeful)), *self._keep_runners_up(poses)]
         found = yield from _refined(pool, levels.fine, missed, settings.max_iterations)
         self.modes = self._modes([*self.modes, *found], settings.mode_count)
-        yield from self._climb_nearby(pool)
+        if self._count:
+            yield from self._climb_nearby(pool)
         self.rounds = number + 1
 
     def _climb_nearby(self, pool: ThreadPoolExecutor) -> Iterator[int]:
