@@ -9,7 +9,9 @@ model of `us_recon.registration.confidence` is fitted to them and printed.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -31,12 +33,14 @@ from us_recon.registration.patient_images import PatientImages, patient_images
 from us_recon.registration.registrar import MriRegistration, RegistrationUpdate
 from us_recon.simulation.tracker import random_rigid
 
-CALIBRATION, TEST = tuple(range(1000, 1010)), tuple(range(2000, 2016))
+CALIBRATION, TEST = tuple(range(1000, 1030)), tuple(range(2000, 2016))
+PROCESSES = 2
 OWN, FEW, FLIPPED, ELSEWHERE = "own", "own, few frames", "flipped", "elsewhere"
 FEW_FRAMES = 5
 MEDIAN_DISTANCE = 0.891  # of chi squared with six degrees of freedom, over six
 ELSEWHERE_MM = 70.0
 UNLIKE = 0.8  # most of what an MRI shows that no image does, in standard deviations of its values
+UNLIKE_CALIBRATION = 1.2  # until the right pose is not found any more: else nothing tells when
 UNLIKE_MM = 1.5  # size of it
 FIGURES = ("gap", "lead", "area mm2")
 SHRINKAGE = 0.0005  # of the standardised weights: separable cases would make them infinite
@@ -48,7 +52,8 @@ defaults. `few frames`: {FEW_FRAMES} neighbouring frames of the sweep. `flipped`
 all axes. `elsewhere`: the start moved by {ELSEWHERE_MM:g} mm, so that the truth is not searched.
 Error: mean over targets in the imaged region; right is within {SUCCESS_MM:g} mm. `lead`: score
 above the same images mirrored; `gap`: lead over the next different pose; smallest, median and
-largest. The confidence was calibrated on seeds {CALIBRATION[0]} to {CALIBRATION[-1]} alone.
+largest. The confidence was calibrated on seeds {CALIBRATION[0]} to {CALIBRATION[-1]} alone, the last
+of them with {UNLIKE_CALIBRATION:g} standard deviations of what is told below.
 
 The virtual brain is its own MRI's template: more alike than any patient and MRI are. Hence a random
 field of {UNLIKE_MM:g} mm is added to each MRI, from none at the first seed to {UNLIKE:g} standard
@@ -62,15 +67,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Register all patients in all cases; write the table, or fit the model."""
     run = parse_run(__doc__, arguments)
     use_one_thread()
-    seeds = CALIBRATION if run.dev else TEST
-    unlike = dict(zip(seeds, np.linspace(0.0, UNLIKE, len(seeds)), strict=True))
+    seeds, most = (CALIBRATION, UNLIKE_CALIBRATION) if run.dev else (TEST, UNLIKE)
+    unlike = np.linspace(0.0, most, len(seeds))
     seeds = seeds[:1] if run.fast else seeds
-    cases = [case for seed in seeds for case in registered(seed, patient(seed, unlike[seed]))]
+    with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
+        found = pool.map(of_patient, seeds, unlike[: len(seeds)].tolist())
+        cases = [case for cases_of_one in found for case in cases_of_one]
     write_cases("brain_gate", cases, run.results)
     rows = [row(name, of(cases, MRI=name)) for name in (OWN, FEW, FLIPPED, ELSEWHERE)]
     write_table("brain_gate", rows, NOTE.format(first=seeds[0], last=seeds[-1]), run.results)
     if run.dev:
         print(fitted(cases))
+
+
+def of_patient(seed: int, unlike: float) -> list[Case]:
+    """Return the figures of one patient in all cases."""
+    use_one_thread()
+    return list(registered(seed, patient(seed, unlike)))
 
 
 def patient(seed: int, unlike: float) -> RegistrationCase:

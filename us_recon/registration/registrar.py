@@ -1,6 +1,6 @@
 """The registration as nodes and offline runs use it: frames in, a judged transform out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64, UInt8
@@ -13,15 +13,16 @@ from us_recon.registration.channels import make_channels, make_coarse_channels
 from us_recon.registration.expected import expected_image
 from us_recon.registration.gate import missing_before
 from us_recon.registration.keyframes import KeyframeWindow
-from us_recon.registration.objective import make_objective
+from us_recon.registration.objective import Objective, make_objective
 from us_recon.registration.observation import BeamWindow
 from us_recon.registration.patient_images import PatientImages
+from us_recon.registration.peaks import Twist, mean_pose, near_peaks, twist_between
 from us_recon.registration.recent import RecentFrames
 from us_recon.registration.sampled_frames import SampledFrames
 from us_recon.registration.search import GlobalSearch, make_levels, mirrored
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.registration.settling import Settling
-from us_recon.registration.solver import refine
+from us_recon.registration.solver import Refinement, refine
 from us_recon.registration.tracking import PatientTracker, Tracked
 from us_recon.registration.tracking_filter import Belief
 from us_recon.registration.updates import (
@@ -87,6 +88,7 @@ class MriRegistration:
         self._update: RegistrationUpdate | None = None
         self._attempt: _Attempt | None = None
         self._gap = UNKNOWN
+        self._peaks: list[Twist] = []
         self._new_keyframes = 0
         self._recent = RecentFrames(self.settings)
         self._seen_new = False
@@ -213,8 +215,7 @@ class MriRegistration:
         """Refine what a search found on the whole window, and weigh it."""
         self._gap = attempt.search.gap
         objective = make_objective(attempt.window, self.channels, self.settings)
-        T_found = attempt.search.best.T_mri_world
-        refined = refine(objective, T_found, self.settings.max_iterations)
+        refined = self._mean_of_peaks(attempt.search, objective)
         return judged(
             self._blank(attempt.window, attempt.stamp_ns, T_before),
             refined,
@@ -223,6 +224,18 @@ class MriRegistration:
             gap=self._gap,
             settings=self.settings,
         )
+
+    def _mean_of_peaks(self, search: GlobalSearch, objective: Objective) -> Refinement:
+        """Return the mean of what the images cannot tell apart, and keep where its peaks lie."""
+        best, centre = search.best, objective.centre_world_mm
+        near = near_peaks(search.peaks, centre, self.settings.mode_distance_mm)
+        self._peaks = []
+        if len(near) == 1:
+            return refine(objective, best.T_mri_world, self.settings.max_iterations)
+        T = mean_pose(near, centre)
+        self._peaks = [twist_between(T, peak.T_mri_world, centre) for peak in near]
+        mean = refine(objective, T, max_iterations=0)
+        return replace(mean, iterations=best.iterations, converged=best.converged)
 
     def _began_to_follow(self, update: RegistrationUpdate, window: BeamWindow) -> PatientTracker:
         T_mri_world, centre = invert_rigid(update.T_world_mri), update.centre_world_mm
@@ -258,7 +271,9 @@ class MriRegistration:
         """Begin to refine a pose on all keyframes."""
         self._new_keyframes = 0
         window = self._sampled.observe(self.window.frames)
-        return Settling(make_objective(window, self.channels, self.settings), window, T_world_mri)
+        objective = make_objective(window, self.channels, self.settings)
+        reach_mm = self.settings.mode_distance_mm
+        return Settling(objective, window, T_world_mri, self._peaks, reach_mm)
 
     def _settled(self, tracker: PatientTracker, settling: Settling) -> bool:
         """Have the tracker take a refined pose; not one further off, which is another answer."""

@@ -19,6 +19,7 @@ from us_recon.geometry.rigid import transform_points
 from us_recon.registration.channels import MriChannels
 from us_recon.registration.objective import Objective, make_objective
 from us_recon.registration.observation import BeamWindow
+from us_recon.registration.peaks import SAME_MM
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.registration.solver import Refinement, refine
 
@@ -31,7 +32,7 @@ _AT_ONCE = 8
 _COARSE_STEPS, _FIRST_STEPS, _SECOND_STEPS = 8, 4, 8
 _SECOND_PER_MODE = 3
 _LEAST_ELSEWHERE = 2
-_NEARBY, _NEARBY_MM, _NEARBY_DEG, _NEARBY_STEPS, _NEARBY_KEPT = 16, 2.0, 2.0, 6, 3
+_NEARBY, _NEARBY_MM, _NEARBY_DEG, _NEARBY_STEPS = 16, 2.0, 2.0, 6
 """Poses around the best one that are refined too: peaks nearer than two answers may be apart."""
 _STEP_COST = 4
 """What a step of a refinement costs, in scored poses."""
@@ -104,6 +105,8 @@ class GlobalSearch:
         """
         self.modes: list[Refinement] = []
         """The best different poses so far, best first; refined on the whole window."""
+        self.peaks: list[Refinement] = []
+        """The modes, and all peaks beside the best one; empty before the end."""
         self.rounds = 0
         """Rounds that are finished."""
         self.done = False
@@ -149,6 +152,9 @@ class GlobalSearch:
                 yield from self._round(number, pool)
                 if self.gap >= self._settings.search_gap:
                     break
+            self.peaks = list(self.modes)
+            if self._count:
+                yield from self._climb_nearby(pool)
 
     def _round(self, number: int, pool: ThreadPoolExecutor) -> Iterator[int]:
         levels, settings = self._levels, self._settings
@@ -170,19 +176,18 @@ class GlobalSearch:
         missed = [*self._keep_runners_up(_poses(hopeful)), *self._keep_runners_up(poses)]
         found = yield from _refined(pool, levels.fine, missed, settings.max_iterations)
         self.modes = self._modes([*self.modes, *found], settings.mode_count)
-        if self._count:
-            yield from self._climb_nearby(pool)
         self.rounds = number + 1
 
     def _climb_nearby(self, pool: ThreadPoolExecutor) -> Iterator[int]:
-        """Look for a higher peak beside the best one: the few finest patches blur them into one."""
+        """Look for more peaks beside the best one: the few finest patches blur them into one."""
         levels, best = self._levels, self.best
-        twists = start_twists(_NEARBY, _NEARBY_MM, np.radians(_NEARBY_DEG))
+        twists = start_twists(self._scaled(_NEARBY), _NEARBY_MM, np.radians(_NEARBY_DEG))
         around = moved_about(levels.fine.centre_world_mm, best.T_mri_world, twists)
         found = yield from _refined(pool, levels.thin, list(around), _NEARBY_STEPS)
-        found = self._different(found, _NEARBY_KEPT)
+        found = self._different(found, len(found), SAME_MM)
         found = yield from _refined(pool, levels.fine, _poses(found), self._settings.max_iterations)
-        self.modes = self._modes([*self.modes, *found], self._settings.mode_count)
+        self.peaks = [*self.modes, *found]
+        self.modes = self._modes(self.peaks, self._settings.mode_count)
 
     def _scaled(self, count: int) -> int:
         return max(1, round(self._share * count))
@@ -220,12 +225,14 @@ class GlobalSearch:
         self._runners_up += scored
         return [T for T, score in scored if score > best.score]
 
-    def _different(self, found: Sequence[Refinement], count: int) -> list[Refinement]:
+    def _different(
+        self, found: Sequence[Refinement], count: int, same_mm: float = _SAME_MM
+    ) -> list[Refinement]:
         """Return the best that differ: those on their way to the same place count once."""
         kept: list[Refinement] = []
         for one in sorted(found, key=lambda refinement: -refinement.score):
             if all(
-                self._levels.apart_mm(one.T_mri_world, other.T_mri_world) > _SAME_MM
+                self._levels.apart_mm(one.T_mri_world, other.T_mri_world) > same_mm
                 for other in kept
             ):
                 kept.append(one)

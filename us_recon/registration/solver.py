@@ -60,7 +60,7 @@ def refine(
         twist = _step(here, stiffness)
         candidate = turn_about_centre(objective.centre_world_mm, T, twist)
         iterations += 1
-        converged = _length_mm(twist) < objective.tolerance_mm
+        converged = length_mm(twist) < objective.tolerance_mm
         if objective.score(candidate) > here.score:
             T, here = candidate, objective.linearise(candidate)
             stiffness = max(stiffness * _LOWER, _SOFTEST)
@@ -84,8 +84,9 @@ def _step(here: Linearisation, stiffness: float) -> Float64[np.ndarray, "6"]:
     scale = np.maximum(np.diag(here.curvature), 1e-12)
     matrix = stiffness * (here.curvature + _DAMPING * np.diag(scale))
     twist = np.linalg.solve(matrix, here.gradient)
-    return np.asarray(twist * min(1.0, _LONGEST_MM / max(_length_mm(twist), 1e-12)))
+    return np.asarray(twist * min(1.0, _LONGEST_MM / max(length_mm(twist), 1e-12)))
 
 
-def _length_mm(twist: Float64[np.ndarray, "6"]) -> float:
+def length_mm(twist: Float64[np.ndarray, "6"]) -> float:
+    """Return how far a twist (mm, rad) moves the images, about."""
     return float(np.linalg.norm(twist[:3]) + _TURN_RADIUS_MM * np.linalg.norm(twist[3:]))
