@@ -52,8 +52,8 @@ defaults. `few frames`: {FEW_FRAMES} neighbouring frames of the sweep. `flipped`
 all axes. `elsewhere`: the start moved by {ELSEWHERE_MM:g} mm, so that the truth is not searched.
 Error: mean over targets in the imaged region; right is within {SUCCESS_MM:g} mm. `lead`: score
 above the same images mirrored; `gap`: lead over the next different pose; smallest, median and
-largest. The confidence was calibrated on seeds {CALIBRATION[0]} to {CALIBRATION[-1]} alone, the last
-of them with {UNLIKE_CALIBRATION:g} standard deviations of what is told below.
+largest. The confidence was calibrated on seeds {CALIBRATION[0]} to {CALIBRATION[-1]} alone, up to
+{UNLIKE_CALIBRATION:g} standard deviations of what is told below.
 
 The virtual brain is its own MRI's template: more alike than any patient and MRI are. Hence a random
 field of {UNLIKE_MM:g} mm is added to each MRI, from none at the first seed to {UNLIKE:g} standard

@@ -56,9 +56,9 @@ LABELS = {"none": 0, "every 20th": 20}
 
 NOTE = """
 Spines of the seeds {seeds}, as in the sets spine-k0 and others but
-with one convex probe, about {count} images a sweep, {fat:g} mm of fat and a scanner that is noisier,
-hazier and harder in contrast than any that the detector's network was trained on in simulation.
-{earlier} earlier subjects (seeds {first} to {last}, in no other set) were mapped with
+with one convex probe, about {count} images a sweep, {fat:g} mm of fat and a scanner of the lab's
+own: noisier, hazier and harder in contrast than any that the detector's network was trained on in
+simulation. {earlier} earlier subjects (seeds {first} to {last}, in no other set) were mapped with
 `detector:=adaptive` and a label on every {every}th image; a prior was trained on the files of
 their maps, as `us-recon prior train` does it. {told}
 Rows of a patient are of the same frames. Medians over the patients.
@@ -66,6 +66,7 @@ Rows of a patient are of the same frames. Medians over the patients.
 `Chamfer`, `HD95`, `p95`, `complete`: of the measured surface alone, against what the images could
 see. `whole Chamfer`: with what the prior's shape filled in, where it was believed (`filled`),
 against all of the bone; the earlier maps hold what was seen of them alone, mostly the near side.
+Scanner and steps of learning were set on development seeds.
 """
 
 

@@ -2,7 +2,8 @@
 
 LC2's are intensity and gradient magnitude of each MRI. Where the tissue is known, the level of its
 backscatter joins them. On simulated brains each family alone does as well as both
-(``python -m benchmarks.brain_registration``); on a real FLAIR both lead over other poses by more.
+(``python -m benchmarks.brain_registration``); where these are made ever less like their MRI, both
+find the pose a little more often, and what they score tells right poses from wrong ones better.
 """
 
 from dataclasses import dataclass
