@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from threading import Event
+from time import sleep
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from us_recon.geometry.rigid import transform_points
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.mesh_queries import SurfaceQuery, sample_surface, triangle_normals
 from us_recon.occupancy.prior.completion import Completed, ShapeCompletion
+from us_recon.occupancy.prior.fit import Fit
+from us_recon.occupancy.prior.search import search
 from us_recon.occupancy.prior.settings import FitSettings, TrainingSettings
 from us_recon.occupancy.prior.shape import ShapePrior
 from us_recon.occupancy.prior.training import Subject, train_prior
@@ -146,6 +150,40 @@ def test_watching_ends_where_a_thorough_look_does(
     assert last.fit is not None and only.fit is not None
     np.testing.assert_array_equal(last.fit.coefficients, only.fit.coefficients)
     np.testing.assert_array_equal(last.mesh.vertices_mm, only.mesh.vertices_mm)
+
+
+def test_watching_does_not_wait_for_a_search(
+    prior: ShapePrior,
+    bracket: Bracket,
+    place: Callable[[int], np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    T = place(104)
+    half = half_of(bracket(52.0, T), T)
+    may_end, begun = Event(), []
+
+    def held_up(*given: object) -> list[Fit]:
+        begun.append(given)
+        assert may_end.wait(60.0)
+        return search(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("us_recon.occupancy.prior.completion.search", held_up)
+    watching = ShapeCompletion(prior, SETTINGS)
+    for _ in range(3):
+        waiting = watching.complete(half, NOTHING, 1.0, thorough=False)
+        assert "is being searched" in waiting.message and waiting.fit is None
+        assert waiting.mesh.observed is not None and waiting.mesh.observed.all()
+    assert len(begun) == 1
+    may_end.set()
+    for _ in range(600):
+        found = watching.complete(half, NOTHING, 1.0, thorough=False)
+        if found.fit is not None:
+            break
+        sleep(0.1)
+    assert found.judgement is not None and found.judgement.believed
+    assert found.mesh.observed is not None and not found.mesh.observed.all()
+    again = watching.complete(half, NOTHING, 1.0, thorough=False)  # nothing new: as it was
+    assert again.fit is found.fit and len(begun) == 1
 
 
 @pytest.mark.parametrize(

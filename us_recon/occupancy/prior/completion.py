@@ -1,5 +1,6 @@
 """Fit a prior to a map as it grows, and show the whole shape where the fit is believed."""
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,8 +39,9 @@ class Completed:
 class ShapeCompletion:
     """Complete the surface of one map.
 
-    A thorough completion depends on the map alone. Others go on from the last believed fit and
-    look again only when there is more to see: they are for watching a scan.
+    A thorough completion depends on the map alone. Others go on from the last believed fit, and
+    look all over again only when there is more to see, in a thread of its own, of which the next
+    one gets the answer: they are for watching a scan, whose frames do not wait for it.
     """
 
     def __init__(self, prior: ShapePrior, settings: FitSettings | None = None) -> None:
@@ -48,6 +50,8 @@ class ShapeCompletion:
         self._fits: list[Fit] = []
         self._judgement: Judgement | None = None
         self._patches = 0.0
+        self._thread = ThreadPoolExecutor(1, "us_recon prior")
+        self._searching: Future[list[Fit]] | None = None
 
     def complete(
         self,
@@ -63,7 +67,7 @@ class ShapeCompletion:
             mesh: The measured surface, in the world.
             empty: Voxels that were seen to be empty.
             spacing_mm: Edge of a voxel.
-            thorough: Search all poses anew, whatever was found before.
+            thorough: Search all poses anew, whatever was found before, and wait for it.
             min_part_mm2: Smaller parts of what is added are left out.
         """
         settings = self.settings
@@ -73,9 +77,15 @@ class ShapeCompletion:
         if seen.patches < settings.min_patches:
             few = f"prior: too little surface yet ({seen.patches:.0f} patches of"
             return Completed(_observed(mesh), f"{few} {settings.min_patches:g})")
-        self._fit(seen, thorough)
-        best, judgement = self._fits[0], self._judgement
-        assert judgement is not None
+        if thorough:
+            self._searching = None  # on what was seen before
+            self._judge(seen, search(self.prior, seen, settings))
+        else:
+            self._watch(seen)
+        judgement = self._judgement
+        if judgement is None:
+            return Completed(_observed(mesh), "prior: its pose is being searched")
+        best = self._fits[0]
         if not judgement.believed:
             message = f"prior not used: {judgement.reason}"
             return Completed(_observed(mesh), message, best, judgement)
@@ -86,20 +96,23 @@ class ShapeCompletion:
         message = f"prior: {added / whole.area_mm2:.0%} of the surface filled in"
         return Completed(whole, message, best, judgement)
 
-    def _fit(self, seen: Observation, thorough: bool) -> None:
-        """Find pose and member, from all over or from where they were."""
-        believed = self._judgement is not None and self._judgement.believed
-        if thorough or not self._fits:
-            anew = True
-        else:
-            anew = not believed and seen.patches > _SEARCH_ANEW * self._patches
-            if not anew and not (believed and seen.patches > _REFIT * self._patches):
+    def _watch(self, seen: Observation) -> None:
+        """Take a search's answer, begin one, or follow what grows; wait for none of it."""
+        if self._searching is not None:
+            if not self._searching.done():
                 return
-        if anew:
-            self._fits = search(self.prior, seen, self.settings)
-        else:
-            self._fits = [self._again(seen, fit) for fit in self._fits]
-            self._fits.sort(key=lambda fit: fit.cost)
+            found, self._searching = self._searching.result(), None
+            self._judge(seen, [self._again(seen, fit) for fit in found])
+        judgement = self._judgement
+        if judgement is not None and judgement.believed:
+            if seen.patches > _REFIT * self._patches:
+                self._judge(seen, [self._again(seen, fit) for fit in self._fits])
+        elif judgement is None or seen.patches > _SEARCH_ANEW * self._patches:
+            self._patches = seen.patches
+            self._searching = self._thread.submit(search, self.prior, seen, self.settings)
+
+    def _judge(self, seen: Observation, fits: list[Fit]) -> None:
+        self._fits = sorted(fits, key=lambda fit: fit.cost)
         self._patches = seen.patches
         self._judgement = judged(self.prior, seen, self._fits, self.settings)
 
