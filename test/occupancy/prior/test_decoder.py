@@ -3,6 +3,7 @@
 The subjects show a bright sheet with tissue below it, which the rule takes for no bone.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from us_recon.occupancy.mapper import MapperSettings, OccupancyMapper
 from us_recon.occupancy.prior.decoder import ImageDecoder, train_decoder
 from us_recon.occupancy.prior.files import read_prior, write_prior
 from us_recon.occupancy.prior.shape import ShapePrior
+from us_recon.pipeline.mapping import MAP_FILE, SUMMARY_FILE, save_map_outputs
 
 Images = Callable[..., np.ndarray]
 ADAPTIVE = MapperSettings(detector="adaptive", learning_steps=1)
@@ -98,6 +100,22 @@ def test_earlier_labels_find_what_no_label_of_this_subject_shows(
             assert found.surface is not None
             depth_mm = np.nanmedian(found.surface.depth_mm)  # type: ignore[union-attr]
             assert depth_mm == pytest.approx(NEXT_MM, abs=0.4)
+
+
+def test_a_map_tells_of_its_decoder_and_goes_on_with_it(
+    prior_file: Path, sheet: Callable[..., TrackedFrame], tmp_path: Path
+) -> None:
+    mapper = OccupancyMapper(MapperSettings(detector="adaptive", prior=str(prior_file)))
+    mapper.integrate(sheet(0, NEXT_MM))
+    save_map_outputs(mapper, tmp_path)
+    told = json.loads((tmp_path / SUMMARY_FILE).read_text())["decoder"]
+    assert (told["subjects"], told["images"], told["useful"]) == (3, 12, True)
+    again = OccupancyMapper.load(tmp_path / MAP_FILE)
+    expected, found = (one.integrate(sheet(1, NEXT_MM)).surface for one in (mapper, again))
+    assert expected is not None and found is not None
+    np.testing.assert_array_equal(found.depth_mm, expected.depth_mm)  # type: ignore[union-attr]
+    without = OccupancyMapper.load(tmp_path / MAP_FILE, prior="")
+    assert without.integrate(sheet(1, NEXT_MM)).beams < 10
 
 
 def test_each_subject_is_judged_by_what_the_others_taught(
