@@ -12,9 +12,8 @@ ROS_KIND := $(if $(and $(ROS_DISTRO),$(AMENT_PREFIX_PATH)),$(ROS_DISTRO),wheels)
 STAMPS := .ros/stamps/$(ROS_KIND)
 ENV := . ./env.sh &&
 BENCHMARKS := simulated_images volume_reconstruction tissue_map renderer expected_images device_fit \
-	spine_mapping organ_mapping shape_prior field_speed live_mesh brain_registration brain_gate \
-	registration_time brain_tracking \
-	brain_shift bone_leg \
+	calibration spine_mapping organ_mapping shape_prior decoder_prior field_speed live_mesh \
+	brain_registration brain_gate registration_time brain_tracking brain_shift bone_leg \
 	resect24 load field_load
 # Those that take minutes even in part are left out of the fast run.
 FAST_BENCHMARKS := $(filter-out tissue_map device_fit field_speed live_mesh,$(BENCHMARKS))

@@ -1,6 +1,6 @@
 """A lab's own scanner: what the labels of earlier subjects are worth for the next one.
 
-python -m benchmarks.decoder_prior [--fast] [--dev]
+python -m benchmarks.decoder_prior [--fast] [--dev] [--pictures FOLDER]
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,14 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from benchmarks.arguments import parse_run
+from benchmarks.beside_truth import draw_beside_truth
 from benchmarks.cases import Case, median, of, write_cases
 from benchmarks.measure import measured
 from benchmarks.sets import SPINE_SETS, SPINE_SWEEP, TRACKER, MappingCase
-from benchmarks.shape_prior import TRAINING_SEEDS
+from benchmarks.shape_prior import LOOKS, SIZE_PX, TRAINING_SEEDS
 from benchmarks.tables import write_table
 from benchmarks.true_surface import TrueSurface, distances
+from us_recon.evaluation.pictures import BONE_RGB, Painted
 from us_recon.imaging.probe import ProbeKind
 from us_recon.occupancy.mapper import MapperSettings, OccupancyMapper
 from us_recon.occupancy.mesh import Mesh
@@ -52,6 +54,7 @@ METHODS: dict[str, dict[str, str]] = {
     f"field, {BOTH}": {"method": "field", "detector": "both"},
     f"field, {DECODER}": {"method": "field", "detector": "adaptive", "prior": "file"},
 }
+PAINTED = ("TSDF, rule", f"TSDF, {BOTH}", f"TSDF, {DECODER}")
 LABELS = {"none": 0, "every 20th": 20}
 
 NOTE = """
@@ -84,11 +87,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             truth = TrueSurface(full.truth, full.views)
             for labels, every in LABELS.items():
                 case = labelled(full, every)
+                meshes = {}
                 for name, settings in METHODS.items():
                     given = settings | ({"prior": str(prior)} if "prior" in settings else {})
-                    figures = tried(case, truth, MapperSettings(**given))
+                    figures, meshes[name] = tried(case, truth, MapperSettings(**given))
                     cases.append({"seed": seed, "labels": labels, "method": name, **figures})
                     print(cases[-1], flush=True)
+                if run.pictures is not None and not every:
+                    painted = [Painted(meshes[name], BONE_RGB) for name in PAINTED]
+                    picture = run.pictures / f"decoder_prior_{seed}.png"
+                    draw_beside_truth(picture, case, painted, LOOKS, SIZE_PX)
     rows = [
         row(labels, name, of(cases, labels=labels, method=name))
         for labels in LABELS
@@ -146,8 +154,10 @@ def labelled(case: MappingCase, every: int) -> MappingCase:
     return replace(case, frames=frames)
 
 
-def tried(case: MappingCase, truth: TrueSurface, settings: MapperSettings) -> dict[str, object]:
-    """Return the figures of one mapper on one patient."""
+def tried(
+    case: MappingCase, truth: TrueSurface, settings: MapperSettings
+) -> tuple[dict[str, object], Mesh]:
+    """Return the figures of one mapper on one patient, and what it measured."""
     mapper = OccupancyMapper(settings)
 
     def run() -> Mesh:
@@ -156,17 +166,18 @@ def tried(case: MappingCase, truth: TrueSurface, settings: MapperSettings) -> di
         return mapper.snapshot().mesh
 
     result = measured(run)
-    mesh = result.value
-    seen, _ = truth.scores(measured_part(mesh))
+    mesh, part = result.value, measured_part(result.value)
+    seen, _ = truth.scores(part)
     _, whole = truth.scores(mesh)
     figures = distances(seen)
     names = ("Chamfer mm", "HD95 mm", "p95 mm", "complete 2 mm")
-    return {
+    told: dict[str, object] = {
         **{name: figures[name] for name in names},
         "whole Chamfer mm": distances(whole)["Chamfer mm"],
         "filled": bool(mesh.observed is not None and not mesh.observed.all()),
         "ms / frame": 1e3 * result.cpu_s / len(case.frames),
     }
+    return told, part
 
 
 def measured_part(mesh: Mesh) -> Mesh:
