@@ -113,14 +113,23 @@ def test_the_registration_is_the_mean_of_the_peaks_of_its_search(
         T = turn_about_centre(self._levels.fine.centre_world_mm, self.best.T_mri_world, shift)
         self.peaks = [self.best, replace(self.best, T_mri_world=T)]
 
+    settled_from: list[list[np.ndarray]] = []
+
+    def settling(*given: object) -> Settling:
+        settled_from.append(given[3])  # type: ignore[arg-type]
+        return Settling(*given)  # type: ignore[arg-type]
+
     def registered() -> Matrix4:
         registration = MriRegistration(volume, asked)
         for frame in frames:
             registration.add_frame(frame)
         registration.set_initial(T_world_mri)
         update = registration.step()
-        assert update is not None
+        assert update is not None and update.trusted
+        registration.finish()
         return invert_rigid(update.T_world_mri)
+
+    monkeypatch.setattr("us_recon.registration.registrar.Settling", settling)
 
     monkeypatch.setattr(GlobalSearch, "_climb_nearby", lambda *_: iter(()))
     alone = registered()
@@ -129,3 +138,7 @@ def test_the_registration_is_the_mean_of_the_peaks_of_its_search(
     centre = observe(frames, settings).centre_world_mm
     moved = transform_points(between, centre) - transform_points(alone, centre)
     np.testing.assert_allclose(moved, [0.0, 0.6, 0.0], atol=0.15)
+    assert settled_from[0] == []
+    below, above = settled_from[1]  # what is seen later climbs both peaks again, from the mean
+    np.testing.assert_allclose(below[:3], [0.0, -0.6, 0.0], atol=0.15)
+    np.testing.assert_allclose(above[:3], [0.0, 0.6, 0.0], atol=0.15)
