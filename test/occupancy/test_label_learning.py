@@ -10,6 +10,7 @@ import pytest
 from us_recon.geometry.rigid import from_euler_xyz_deg
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.probe import ProbeGeometry
+from us_recon.occupancy.bone_network import trained
 from us_recon.occupancy.bone_training import Depths, TrainingImage
 from us_recon.occupancy.label_learning import LabelLearner
 from us_recon.occupancy.labels import label_surface
@@ -78,6 +79,30 @@ def test_no_label_judges_what_was_learnt_from_it(
     learner.finish(steps=1)
     assert learner.useful and len(judged) == 6
     assert len({grey.tobytes() for grey in judged}) == 6  # each of them once
+
+
+def test_what_is_judged_begins_where_the_learner_did(
+    sheets: list[TrackedFrame], linear: ProbeGeometry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights that came from earlier subjects are not judged by those from simulation."""
+    first = {name: 0.5 * weight for name, weight in trained().items()}
+    learner = LabelLearner(first=first)
+    nothing = label_surface(np.zeros(linear.shape, np.uint8), linear)
+    for frame in sheets[:6]:
+        marked = labelled(frame)
+        assert marked.label is not None
+        learner.learn(frame, marked.label, nothing, nothing, steps=0)
+    tried: list[LabelLearner] = []
+
+    def found(trial: LabelLearner, image: TrainingImage) -> Depths:
+        tried.append(trial)
+        return image.depth_mm
+
+    monkeypatch.setattr(LabelLearner, "_found", found)
+    learner.finish(steps=0)
+    assert len(tried) == 6
+    for name, weight in first.items():
+        np.testing.assert_array_equal(tried[0].weights[name], weight)
 
 
 def test_two_labels_are_too_few_to_be_believed(sheets: list[TrackedFrame]) -> None:
