@@ -12,12 +12,12 @@ from us_recon.registration.channels import MriChannels
 from us_recon.registration.confidence import MODEL
 from us_recon.registration.objective import Objective, make_objective
 from us_recon.registration.observation import observe
-from us_recon.registration.peaks import mean_pose, near_peaks, twist_between
+from us_recon.registration.peaks import mean_pose, near_peaks
 from us_recon.registration.registrar import MriRegistration
 from us_recon.registration.search import GlobalSearch
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.registration.settling import Settling
-from us_recon.registration.solver import Refinement, refine, turn_about_centre
+from us_recon.registration.solver import Refinement, refine, turn_about_centre, twist_between
 
 CENTRE = np.array([10.0, -20.0, 30.0])
 T_BEST = from_euler_xyz_deg(np.array([5.0, 6.0, -7.0]), np.array([10.0, 20.0, -30.0]))

@@ -105,6 +105,7 @@ class OccupancyMapper:
         self._views = ViewLog()
         self._slices = SliceThickness(self.settings.spacing_mm, self.settings.half_thickness_mm)
         self._detector, self._learner = self._new_detector()
+        self._use_what_was_learnt()
         self._has_learnt = False
         self._completion = None if self._prior is None else ShapeCompletion(self._prior.shape)
         self._frames = self._frames_with_surface = 0
@@ -116,17 +117,15 @@ class OccupancyMapper:
         rule.
         """
         detector, decoder = BoneDetector(self.settings.bone_detector()), self.decoder
-        taught = decoder is not None and self.settings.detector != "ridge"
-        weights = decoder.tensors() if decoder is not None and taught else None
+        by_rule = self.settings.detector == "ridge"
+        weights = None if decoder is None or by_rule else decoder.tensors()
         if self.settings.detector != "adaptive":
             detector.learnt = weights
             return detector, None
         from us_recon.occupancy.label_learning import LabelLearner
 
         useful = decoder is not None and decoder.useful
-        learner = LabelLearner(self.settings.seed, weights, useful)
-        detector.learnt = learner.weights if useful else None
-        return detector, learner
+        return detector, LabelLearner(self.settings.seed, weights, useful)
 
     def integrate(
         self, frame: TrackedFrame, steps: int | None = None, learning_steps: int | None = None

@@ -12,15 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64
 
-from us_recon.geometry.rigid import (
-    Matrix4,
-    invert_rigid,
-    log_se3,
-    make_rigid,
-    transform_points,
-)
+from us_recon.geometry.rigid import Matrix4
 from us_recon.registration.confidence import MODEL
-from us_recon.registration.solver import Refinement, length_mm, turn_about_centre
+from us_recon.registration.solver import Refinement, length_mm, turn_about_centre, twist_between
 
 Twist = Float64[np.ndarray, "6"]
 
@@ -60,12 +54,3 @@ def mean_pose(near: Sequence[Refinement], centre_world_mm: Float64[np.ndarray, "
     drops = np.array([best.score - one.score for one in near])
     mean = np.average(twists, axis=0, weights=np.exp(-drops / MODEL.covariance_scale))
     return turn_about_centre(centre_world_mm, best.T_mri_world, mean)
-
-
-def twist_between(
-    T_mri_world: Matrix4, other: Matrix4, centre_world_mm: Float64[np.ndarray, "3"]
-) -> Twist:
-    """Return the twist (mm, rad) that takes one pose to the other (see `turn_about_centre`)."""
-    centre = transform_points(T_mri_world, centre_world_mm)
-    to_centre, back = make_rigid(np.eye(3), -centre), make_rigid(np.eye(3), centre)
-    return log_se3(to_centre @ other @ invert_rigid(T_mri_world) @ back)

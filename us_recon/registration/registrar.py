@@ -16,13 +16,13 @@ from us_recon.registration.keyframes import KeyframeWindow
 from us_recon.registration.objective import Objective, make_objective
 from us_recon.registration.observation import BeamWindow
 from us_recon.registration.patient_images import PatientImages
-from us_recon.registration.peaks import Twist, mean_pose, near_peaks, twist_between
+from us_recon.registration.peaks import Twist, mean_pose, near_peaks
 from us_recon.registration.recent import RecentFrames
 from us_recon.registration.sampled_frames import SampledFrames
 from us_recon.registration.search import GlobalSearch, make_levels, mirrored
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.registration.settling import Settling
-from us_recon.registration.solver import Refinement, refine
+from us_recon.registration.solver import Refinement, refine, twist_between
 from us_recon.registration.tracking import PatientTracker, Tracked
 from us_recon.registration.tracking_filter import Belief
 from us_recon.registration.updates import (

@@ -10,7 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from us_recon.geometry.rigid import exp_se3, make_rigid, transform_points
+from us_recon.geometry.rigid import (
+    exp_se3,
+    invert_rigid,
+    log_se3,
+    make_rigid,
+    transform_points,
+)
 from us_recon.registration.objective import Linearisation, Objective
 
 _DAMPING = 1e-2
@@ -78,6 +84,17 @@ def turn_about_centre(
     centre = transform_points(T_mri_world, centre_world_mm)
     to_centre, back = make_rigid(np.eye(3), -centre), make_rigid(np.eye(3), centre)
     return back @ exp_se3(twist) @ to_centre @ T_mri_world
+
+
+def twist_between(
+    T_mri_world: Float64[np.ndarray, "4 4"],
+    other: Float64[np.ndarray, "4 4"],
+    centre_world_mm: Float64[np.ndarray, "3"],
+) -> Float64[np.ndarray, "6"]:
+    """Return the twist (mm, rad) by which `turn_about_centre` takes one pose to the other."""
+    centre = transform_points(T_mri_world, centre_world_mm)
+    to_centre, back = make_rigid(np.eye(3), -centre), make_rigid(np.eye(3), centre)
+    return log_se3(to_centre @ other @ invert_rigid(T_mri_world) @ back)
 
 
 def _step(here: Linearisation, stiffness: float) -> Float64[np.ndarray, "6"]:

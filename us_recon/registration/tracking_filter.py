@@ -13,14 +13,12 @@ from jaxtyping import Float64
 
 from us_recon.geometry.rigid import (
     invert_rigid,
-    log_se3,
-    make_rigid,
     rotation_angle_rad,
     transform_points,
 )
 from us_recon.registration.objective import Objective
 from us_recon.registration.settings import RegistrationSettings
-from us_recon.registration.solver import turn_about_centre
+from us_recon.registration.solver import length_mm, turn_about_centre, twist_between
 
 NATS_PER_SCORE = 50.0
 """How much more probable a pose is where the score is higher by 1, as a logarithm. Set by us such
@@ -30,8 +28,6 @@ window tells some five times less than it would if all of it were new."""
 TRUE_CURVATURE = 0.25
 """The score's own curvature as a share of its Gauss-Newton matrix, which counts speckle too."""
 _SOFTEST, _STIFFEST, _RAISE, _LOWER = 0.5, 64.0, 4.0, 0.5
-_TURN_RADIUS_MM = 20.0
-"""How far one radian moves the images, about: half of an imaged depth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,11 +111,13 @@ def corrected(prior: Belief, objective: Objective, max_iterations: int) -> Corre
         matrix = stiffness * NATS_PER_SCORE * TRUE_CURVATURE * here.curvature + information
         twist = np.linalg.solve(matrix, NATS_PER_SCORE * here.gradient - information @ away)
         candidate = turn_about_centre(centre, T, twist)
-        there, off = objective.linearise(candidate), twist_between(centre, prior, candidate)
+        there, off = (
+            objective.linearise(candidate),
+            twist_between(prior.T_mri_world, candidate, centre),
+        )
         cost = NATS_PER_SCORE * (1.0 - there.score) + 0.5 * float(off @ information @ off)
         iterations += 1
-        length_mm = np.linalg.norm(twist[:3]) + _TURN_RADIUS_MM * np.linalg.norm(twist[3:])
-        converged = bool(length_mm < objective.tolerance_mm)
+        converged = length_mm(twist) < objective.tolerance_mm
         if cost < least:
             T, here, away, least = candidate, there, off, cost
             stiffness = max(stiffness * _LOWER, _SOFTEST)
@@ -131,16 +129,6 @@ def corrected(prior: Belief, objective: Objective, max_iterations: int) -> Corre
     surprise = float(away @ information @ away)
     moved_mm = float(np.linalg.norm(away[:3]))
     return Correction(belief, here.score, surprise, moved_mm, iterations, here.curvature)
-
-
-def twist_between(
-    centre_world_mm: Float64[np.ndarray, "3"], before: Belief, T: Float64[np.ndarray, "4 4"]
-) -> Float64[np.ndarray, "6"]:
-    """Return the twist (mm, rad) about a centre, on the MRI's axes, from a belief to a pose."""
-    centre = transform_points(before.T_mri_world, centre_world_mm)
-    to_centre = make_rigid(np.eye(3), -centre)
-    back = make_rigid(np.eye(3), centre)
-    return log_se3(to_centre @ T @ invert_rigid(before.T_mri_world) @ back)
 
 
 def difference(
