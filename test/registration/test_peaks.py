@@ -108,8 +108,8 @@ def test_the_registration_is_the_mean_of_the_peaks_of_its_search(
     shift = np.array([0.0, 1.2, 0.0, 0.0, 0.0, 0.0])
     climb = GlobalSearch._climb_nearby
 
-    def with_another(self: GlobalSearch, pool: object) -> object:
-        yield from climb(self, pool)  # type: ignore[arg-type]
+    def with_another(self: GlobalSearch, block: int, pool: object) -> object:
+        yield from climb(self, block, pool)  # type: ignore[arg-type]
         T = turn_about_centre(self._levels.fine.centre_world_mm, self.best.T_mri_world, shift)
         self.peaks = [self.best, replace(self.best, T_mri_world=T)]
 

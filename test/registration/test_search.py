@@ -21,7 +21,7 @@ from us_recon.registration.search import (
     start_twists,
 )
 from us_recon.registration.settings import RegistrationSettings
-from us_recon.registration.solver import refine, turn_about_centre
+from us_recon.registration.solver import refine, turn_about_centre, twist_between
 
 
 @pytest.fixture(scope="module")
@@ -116,12 +116,41 @@ def test_a_peak_beside_the_best_one_is_climbed(
         levels.fine.centre_world_mm, T_true, np.array([1.2, -0.9, 0, 0, 0, 0])
     )
     before = refine(levels.fine, beside, max_iterations=0)
-    search.modes = [before]
+    search.modes, search.peaks = [before], [before]
     with ThreadPoolExecutor(1) as pool:
-        spent = sum(search._climb_nearby(pool))
+        spent = sum(search._climb_nearby(0, pool))
     assert spent > 16
     assert search.best.score > before.score + 0.1
     assert levels.apart_mm(search.best.T_mri_world, T_true) < 0.6
+
+
+def test_peaks_are_sought_about_the_mean_of_those_known_from_new_places_each_round(
+    levels: Levels,
+    settings: RegistrationSettings,
+    T_true: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    centre = levels.fine.centre_world_mm
+    begun: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def moved_about(_: np.ndarray, T: np.ndarray, twists: np.ndarray) -> np.ndarray:
+        begun.append((T, twists))
+        return np.array([T])
+
+    monkeypatch.setattr("us_recon.registration.search.moved_about", moved_about)
+    search = GlobalSearch(levels, T_true, settings)
+    best = refine(levels.fine, T_true, max_iterations=0)
+    T_beside = turn_about_centre(centre, T_true, np.array([1.0, 0, 0, 0, 0, 0]))
+    search.modes = [best]
+    for block in (0, 1):
+        search.peaks = [best, replace(best, T_mri_world=T_beside)]  # equally high
+        with ThreadPoolExecutor(1) as pool:
+            assert list(search._climb_nearby(block, pool))
+        half_way = twist_between(T_true, begun[block][0], centre)
+        np.testing.assert_allclose(half_way, [0.5, 0, 0, 0, 0, 0], atol=1e-9)
+    assert begun[0][1].shape == (16, 6)
+    together = np.concatenate([begun[0][1], begun[1][1]])
+    assert len(np.unique(together, axis=0)) == 32
 
 
 def test_the_first_guess_alone_is_refined_where_none_other_is_asked_for(
@@ -135,6 +164,7 @@ def test_the_first_guess_alone_is_refined_where_none_other_is_asked_for(
 
     monkeypatch.setattr(GlobalSearch, "_climb_nearby", elsewhere)
     searched(levels, T_far, replace(settings, start_count=0))
+    GlobalSearch(levels, T_far, settings, first_only=16).advance()  # nor to learn of chance
     with pytest.raises(AssertionError):
         searched(levels, T_far, settings)
 

@@ -46,6 +46,7 @@ class _Attempt:
 
     window: BeamWindow
     stamp_ns: int
+    objective: Objective
     search: GlobalSearch
     chance: GlobalSearch | None
 
@@ -196,10 +197,10 @@ class MriRegistration:
         levels = make_levels(window, coarse, *channels, settings)
         search, chance = GlobalSearch(levels, T_mri_world, settings), None
         if settings.start_count > 0:
-            levels = make_levels(mirrored(window), mirrored(coarse), *channels, settings)
+            turned = make_levels(mirrored(window), mirrored(coarse), *channels, settings)
             count = min(settings.mirrored_count, settings.start_count)
-            chance = GlobalSearch(levels, T_mri_world, settings, first_only=count)
-        return _Attempt(window, stamp_ns, search, chance)
+            chance = GlobalSearch(turned, T_mri_world, settings, first_only=count)
+        return _Attempt(window, stamp_ns, levels.fine, search, chance)
 
     def _advanced(self, attempt: _Attempt, poses: int | None) -> bool:
         """Do a step's work on a search; return whether it is done."""
@@ -212,9 +213,9 @@ class MriRegistration:
     def _concluded(
         self, attempt: _Attempt, T_before: Float64[np.ndarray, "4 4"]
     ) -> RegistrationUpdate:
-        """Refine what a search found on the whole window, and weigh it."""
+        """Take what a search found, and weigh it."""
         self._gap = attempt.search.gap
-        objective = make_objective(attempt.window, self.channels, self.settings)
+        objective = attempt.objective
         refined = self._mean_of_peaks(attempt.search, objective)
         return judged(
             self._blank(attempt.window, attempt.stamp_ns, T_before),
@@ -231,7 +232,7 @@ class MriRegistration:
         near = near_peaks(search.peaks, centre, self.settings.mode_distance_mm)
         self._peaks = []
         if len(near) == 1:
-            return refine(objective, best.T_mri_world, self.settings.max_iterations)
+            return best
         T = mean_pose(near, centre)
         self._peaks = [twist_between(T, peak.T_mri_world, centre) for peak in near]
         mean = refine(objective, T, max_iterations=0)

@@ -19,7 +19,7 @@ from us_recon.geometry.rigid import transform_points
 from us_recon.registration.channels import MriChannels
 from us_recon.registration.objective import Objective, make_objective
 from us_recon.registration.observation import BeamWindow
-from us_recon.registration.peaks import SAME_MM
+from us_recon.registration.peaks import SAME_MM, mean_pose, near_peaks
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.registration.solver import Refinement, refine
 
@@ -29,11 +29,12 @@ _SAME_MM = 1.0
 _CHUNK = 128
 _AT_ONCE = 8
 """How many chunks of poses, or refinements, are handed to the threads at a time."""
-_COARSE_STEPS, _FIRST_STEPS, _SECOND_STEPS = 8, 4, 8
+_COARSE_STEPS, _FIRST_STEPS, _SECOND_STEPS, _APART_STEPS = 8, 4, 8, 8
 _SECOND_PER_MODE = 3
 _LEAST_ELSEWHERE = 2
-_NEARBY, _NEARBY_MM, _NEARBY_DEG, _NEARBY_STEPS = 16, 2.0, 2.0, 6
-"""Poses around the best one that are refined too: peaks nearer than two answers may be apart."""
+_NEARBY, _NEARBY_MM, _NEARBY_DEG, _NEARBY_STEPS, _NEARBY_ROUNDS = 16, 2.0, 2.0, 6, 2
+"""Poses around the best peaks that are refined too: more of them may lie nearer than two answers
+may be apart. Those of the second round lie around the mean of all that the first has found."""
 _STEP_COST = 4
 """What a step of a refinement costs, in scored poses."""
 
@@ -45,12 +46,14 @@ class Levels:
     Attributes:
         coarse: Few large, blurred patches.
         thin: Few of the finest patches.
+        apart: All of the finest patches that do not overlap.
         fine: All of the finest patches, overlapping.
         corners_world_mm: Corners of the images, to tell poses apart.
     """
 
     coarse: Objective
     thin: Objective
+    apart: Objective
     fine: Objective
     corners_world_mm: Float64[np.ndarray, "n 3"]
 
@@ -75,6 +78,7 @@ def make_levels(
             coarse_window, coarse_channels, settings.coarse(), settings.coarse_patches
         ),
         thin=make_objective(window, channels, settings, settings.candidate_patches),
+        apart=make_objective(window, channels, settings.without_overlap()),
         fine=make_objective(window, channels, settings),
         corners_world_mm=corners.double().numpy(),
     )
@@ -101,7 +105,8 @@ class GlobalSearch:
             levels: What is climbed.
             T_mri_world: Rigid initial pose; it is always among those refined.
             settings: Region and counts.
-            first_only: Score this many poses in one round instead of what the settings ask.
+            first_only: Score this many poses in one round instead of what the settings ask, and
+                look for no peaks beside the best: enough to learn what score chance reaches.
         """
         self.modes: list[Refinement] = []
         """The best different poses so far, best first; refined on the whole window."""
@@ -116,6 +121,8 @@ class GlobalSearch:
         self._count = settings.start_count if first_only is None else first_only
         self._share = self._count / max(settings.start_count, 1)
         self._max_rounds = settings.max_rounds if first_only is None else 1
+        whole = self._count > 0 and first_only is None
+        self._nearby_rounds = _NEARBY_ROUNDS if whole else 0
         self._work = self._run()
 
     @property
@@ -153,8 +160,8 @@ class GlobalSearch:
                 if self.gap >= self._settings.search_gap:
                     break
             self.peaks = list(self.modes)
-            if self._count:
-                yield from self._climb_nearby(pool)
+            for block in range(self._nearby_rounds):
+                yield from self._climb_nearby(block, pool)
 
     def _round(self, number: int, pool: ThreadPoolExecutor) -> Iterator[int]:
         levels, settings = self._levels, self._settings
@@ -171,23 +178,36 @@ class GlobalSearch:
         found = yield from _refined(pool, levels.thin, _poses(found), _SECOND_STEPS)
         found = self._modes(found, settings.mode_count)
         # To the end: a pose on its way home would pass for another answer.
-        found = yield from _refined(pool, levels.fine, _poses(found), settings.max_iterations)
+        found = yield from self._to_the_end(pool, _poses(found))
         self.modes = self._modes([*self.modes, *found], settings.mode_count)
         missed = [*self._keep_runners_up(_poses(hopeful)), *self._keep_runners_up(poses)]
-        found = yield from _refined(pool, levels.fine, missed, settings.max_iterations)
+        found = yield from self._to_the_end(pool, missed)
         self.modes = self._modes([*self.modes, *found], settings.mode_count)
         self.rounds = number + 1
 
-    def _climb_nearby(self, pool: ThreadPoolExecutor) -> Iterator[int]:
+    def _climb_nearby(self, block: int, pool: ThreadPoolExecutor) -> Iterator[int]:
         """Look for more peaks beside the best one: the few finest patches blur them into one."""
-        levels, best = self._levels, self.best
-        twists = start_twists(self._scaled(_NEARBY), _NEARBY_MM, np.radians(_NEARBY_DEG))
-        around = moved_about(levels.fine.centre_world_mm, best.T_mri_world, twists)
+        levels, settings = self._levels, self._settings
+        centre = levels.fine.centre_world_mm
+        near = near_peaks(self.peaks, centre, settings.mode_distance_mm)
+        twists = start_twists(_NEARBY, _NEARBY_MM, np.radians(_NEARBY_DEG), block)
+        around = moved_about(centre, mean_pose(near, centre), twists)
         found = yield from _refined(pool, levels.thin, list(around), _NEARBY_STEPS)
         found = self._different(found, len(found), SAME_MM)
-        found = yield from _refined(pool, levels.fine, _poses(found), self._settings.max_iterations)
-        self.peaks = [*self.modes, *found]
-        self.modes = self._modes(self.peaks, self._settings.mode_count)
+        found = yield from self._to_the_end(pool, _poses(found))
+        self.peaks += found
+        self.modes = self._modes([*self.modes, *found], settings.mode_count)
+
+    def _to_the_end(
+        self, pool: ThreadPoolExecutor, poses: Sequence[Float64[np.ndarray, "4 4"]]
+    ) -> Generator[int, None, list[Refinement]]:
+        """Refine poses on the whole window; patches that do not overlap bring them near for less.
+
+        Return where they ended.
+        """
+        near = yield from _refined(pool, self._levels.apart, poses, _APART_STEPS)
+        steps = self._settings.max_iterations
+        return (yield from _refined(pool, self._levels.fine, _poses(near), steps))
 
     def _scaled(self, count: int) -> int:
         return max(1, round(self._share * count))

@@ -189,3 +189,7 @@ class RegistrationSettings:
             patch_samples=self.coarse_patch_samples,
             patch_stride=self.coarse_patch_samples,
         )
+
+    def without_overlap(self) -> "RegistrationSettings":
+        """Return the settings with patches beside each other."""
+        return replace(self, patch_stride=self.patch_samples)

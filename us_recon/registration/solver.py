@@ -65,10 +65,11 @@ def refine(
     while iterations < max_iterations and not converged and stiffness < _STIFFEST:
         twist = _step(here, stiffness)
         candidate = turn_about_centre(objective.centre_world_mm, T, twist)
+        there = objective.linearise(candidate)  # most steps succeed: cheaper than the score first
         iterations += 1
         converged = length_mm(twist) < objective.tolerance_mm
-        if objective.score(candidate) > here.score:
-            T, here = candidate, objective.linearise(candidate)
+        if there.score > here.score:
+            T, here = candidate, there
             stiffness = max(stiffness * _LOWER, _SOFTEST)
         else:
             stiffness *= _RAISE
