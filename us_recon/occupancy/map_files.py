@@ -11,12 +11,12 @@ from us_recon.occupancy.block_grid import GridArrays
 from us_recon.occupancy.brightness import Calibration
 from us_recon.occupancy.views import ViewLog
 
-VERSION = 3
+VERSION = 4
 _KIND = ArchiveKind(
     format="us_recon occupancy map",
     name="an occupancy map",
     version=VERSION,
-    readable=(1, 2, 3),  # version 1 has no field, 2 nothing learnt from labels
+    readable=(1, 2, 3, 4),  # 1: no field, 2: nothing learnt from labels, 3: no beams' directions
     made_by="the mapper writes one as map.npz",
 )
 _FIELD, _LEARNT = "field_", "learnt_"

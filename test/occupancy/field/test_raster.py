@@ -33,7 +33,8 @@ def at_once(made: FieldMap, spacing_mm: float = 1.0) -> Mesh:
     """Return the mesh of what was seen so far, everything asked anew."""
     raster = FieldRaster(spacing_mm)
     raster.update(made.reading(made.seen.counts))
-    return extract_surface(raster.arrays(), spacing_mm, min_weight=0.0)
+    whole = extract_surface(raster.arrays(), spacing_mm, min_weight=0.0)
+    return made._shown_parts(whole, made.seen.counts)
 
 
 def assert_same(live: Mesh, whole: Mesh) -> None:

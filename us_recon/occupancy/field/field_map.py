@@ -27,7 +27,8 @@ from us_recon.occupancy.field.state import (
 )
 from us_recon.occupancy.live_surface import LiveSurface
 from us_recon.occupancy.mesh import Mesh
-from us_recon.occupancy.mesh_tools import parts_near
+from us_recon.occupancy.mesh_queries import vertex_normals
+from us_recon.occupancy.mesh_tools import around_vertices, parts_near
 from us_recon.occupancy.meshing import extract_surface
 from us_recon.occupancy.region import Shown
 from us_recon.occupancy.voxels import LogOddsMap
@@ -40,7 +41,8 @@ class FieldMap:
     """Fit a field to all frames and fuse it with the log-odds of their surfaces.
 
     The field explains images, labelled or not; the voxels remember surfaces exactly where they
-    were. A surface is shown only where the empty space in front of it was seen.
+    were. A surface is shown only where the empty space in front of it was seen, and where it is
+    turned towards the beams that came there: of bone's far side no view tells anything.
 
     Steps may be left to a thread (`step_later`) while the next frame is prepared. All that looks at
     the field waits for them first, so that the result is the same.
@@ -147,18 +149,26 @@ class FieldMap:
         spacing_mm = spacing_mm or self.grid.spacing_mm
         if not complete and spacing_mm == self.grid.spacing_mm:
             changed = self.raster.update(self.reading(self.seen.counts))
-            return self._labelled_parts(self.live.update(changed, self.raster.arrays))
+            return self._shown_parts(
+                self.live.update(changed, self.raster.arrays), self.seen.counts
+            )
         counts = self.seen.fresh(self.fit, self.replay) if complete else self.seen.counts
         raster = FieldRaster(spacing_mm)
         raster.update(self.reading(counts))
-        return self._labelled_parts(extract_surface(raster.arrays(), spacing_mm, min_weight=0.0))
+        mesh = extract_surface(raster.arrays(), spacing_mm, min_weight=0.0)
+        return self._shown_parts(mesh, counts)
 
-    def _labelled_parts(self, mesh: Mesh) -> Mesh:
-        """Leave out what merely looks like an organ: parts that no label touches."""
-        if not self.settings.sound_passes:
-            return mesh
-        labelled_mm = self.voxels.occupied_voxels() * self.grid.spacing_mm
-        return parts_near(mesh, labelled_mm, _TOUCHING_VOXELS * self.grid.spacing_mm)
+    def _shown_parts(self, mesh: Mesh, counts: Counts) -> Mesh:
+        """Leave out what no image can have shown.
+
+        That is the far side of bone; sound passes an organ, but what merely looks like one is in
+        parts that no label touches.
+        """
+        if self.settings.sound_passes:
+            labelled_mm = self.voxels.occupied_voxels() * self.grid.spacing_mm
+            return parts_near(mesh, labelled_mm, _TOUCHING_VOXELS * self.grid.spacing_mm)
+        beams = self.seen.directions(counts, mesh.vertices_mm)
+        return around_vertices(mesh, (beams * vertex_normals(mesh)).sum(axis=1) <= 0)
 
     def reading(self, counts: Counts) -> FieldReading:
         """Return what field and voxels say now, with what was seen as `counts` tell.
@@ -194,9 +204,7 @@ class FieldMap:
         """Go on where `state` was called; the map must be a new one."""
         restore_fit(self.fit, arrays)
         self.agreement.shares = arrays["shares"].tolist()
-        self.seen.grow()
-        counts = arrays["seen"][:, : self.seen.counts.shape[1]]
-        self.seen.counts[:, : counts.shape[1]] = counts
         if "replay" in arrays:
             memory_mb = self.settings.replay_memory_mb
             self.replay, self.calibration = restored_replay(arrays, memory_mb)
+        self.seen.restore(arrays["seen"], self.replay)

@@ -15,30 +15,49 @@ _CONTRAST = 0.075  # of tissue above clutter: where there is less, a beam sees n
 _BEAMS_APART = 2
 _SAMPLES_AT_ONCE = 1 << 16
 
-Counts = Int32[np.ndarray, "2 vertices"]
+_UNITS = 32  # of a direction: counts stay whole numbers
+
+Counts = Int32[np.ndarray, "5 vertices"]
 Reach = Int16[np.ndarray, " n"]
 
 
 class SeenVoxels:
     """Count at the vertices of a lattice how many samples of beams come there.
 
-    One count is of samples that sound reaches, one of those and some more behind. Counts are whole
-    numbers and every beam's share is known: a beam that comes to see less takes its share back.
+    One count is of samples that sound reaches, one of those and some more behind, with the sum of
+    their beams' directions. Counts are whole numbers and every beam's share is known: a beam that
+    comes to see less takes its share back.
 
     Attributes:
-        counts: The two counts of all vertices in storage.
+        counts: Both counts of all vertices in storage, and the three parts of the sum.
     """
 
     def __init__(self, lattice: FeatureLattice, min_depth_mm: float) -> None:
         self.lattice = lattice
         self.min_depth_mm = min_depth_mm
-        self.counts: Counts = np.zeros((2, 0), np.int32)
+        self.counts: Counts = np.zeros((5, 0), np.int32)
 
     def grow(self) -> None:
         """Follow the lattice's storage."""
         more = len(self.lattice.values) - self.counts.shape[1]
         if more > 0:
             self.counts = np.pad(self.counts, ((0, 0), (0, more)))
+
+    def restore(self, counts: Int32[np.ndarray, "rows vertices"], replay: Replay | None) -> None:
+        """Go on from counts of before; the lattice and the frames they are of are there already.
+
+        Those of map files before version 4 have two rows: then the frames that are still held tell
+        the directions.
+        """
+        self.grow()
+        rows, vertices = len(counts), min(counts.shape[1], self.counts.shape[1])
+        self.counts[:rows, :vertices] = counts[:, :vertices]
+        if rows < len(self.counts) and replay is not None:
+            frame, beam = np.nonzero(replay["reach"] > 0)
+            picks, now = replay.beams(frame, beam), replay["reach"][frame, beam]
+            told = np.zeros_like(self.counts)
+            self._move(told, replay, picks, np.zeros_like(now), now)
+            self.counts[rows:] = told[rows:]
 
     def update(
         self, fit: FieldFit, replay: Replay, picks: BeamPicks,
@@ -77,6 +96,20 @@ class SeenVoxels:
         _take(points_mm, lattice.spacing_mm, lattice.low, lattice.directory, counts, share, found)
         return found
 
+    def directions(
+        self, counts: Counts, points_mm: Float32[np.ndarray, "n 3"]
+    ) -> Float32[np.ndarray, "n 3"]:
+        """Return the mean direction of the beams that come to the vertices around each point.
+
+        Its length is at most 1, and less where they cross; 0 where none comes.
+        """
+        lattice = self.lattice
+        found = np.empty((len(points_mm), 3), np.float32)
+        _mean_direction(
+            points_mm, lattice.spacing_mm, lattice.low, lattice.directory, counts, found
+        )
+        return found
+
     def _reach(
         self, fit: FieldFit, replay: Replay, picks: BeamPicks,
         transmission: Float32[np.ndarray, "n samples"],
@@ -104,7 +137,7 @@ class SeenVoxels:
         normals = replay["T_world_transducer"][picks.frame, :3, 2].astype(np.float32)
         first_mm = float(lines.depths_mm[min(self._skipped(replay), len(lines.depths_mm) - 1)])
         wall = np.int16(round(_WALL_MM / lines.step_mm))
-        for part, more in zip(counts, (np.int16(0), wall), strict=True):
+        for part, more in ((counts[:1], np.int16(0)), (counts[1:], wall)):
             _count(
                 picks.origin_mm, picks.direction, normals,
                 replay["half_thickness_mm"][picks.frame], first_mm, lines.step_mm,
@@ -135,14 +168,18 @@ def _count(
     spacing_mm: float,
     low: Int64[np.ndarray, "3"],
     directory: Int32[np.ndarray, "x y z"],
-    counts: Int32[np.ndarray, " vertices"],
+    counts: Int32[np.ndarray, "rows vertices"],
 ) -> None:
     """Add or take the difference between two reaches at the vertices around each sample.
 
-    A beam speaks for a slab of its frame's thickness: it counts on several parallel sheets.
+    A beam speaks for a slab of its frame's thickness: it counts on several parallel sheets. Where
+    there are four rows, the last three take its direction.
     """
+    toward = np.zeros(3, np.int32)
     for n in range(len(before)):
         change = 1 if now[n] > before[n] else -1
+        for axis in range(3):
+            toward[axis] = change * np.int32(np.rint(_UNITS * directions[n, axis]))
         half_mm = half_thickness_mm[n]
         sheets = max(1, int(np.round(2 * half_mm / spacing_mm)))
         for sample in range(min(before[n], now[n]), max(before[n], now[n])):
@@ -159,7 +196,9 @@ def _count(
                     a, b, d = i + (c >> 2), j + ((c >> 1) & 1), k + (c & 1)
                     vertex = vertex_number(a, b, d, low, directory)
                     if vertex >= 0:
-                        counts[vertex] += change
+                        counts[0, vertex] += change
+                        for row in range(1, len(counts)):
+                            counts[row, vertex] += toward[row - 1]
 
 
 @compiled_loop
@@ -168,7 +207,7 @@ def _take(
     spacing_mm: float,
     low: Int64[np.ndarray, "3"],
     directory: Int32[np.ndarray, "x y z"],
-    counts: Int32[np.ndarray, "2 vertices"],
+    counts: Int32[np.ndarray, "5 vertices"],
     share: float,
     found: Float32[np.ndarray, "2 n"],
 ) -> None:
@@ -181,3 +220,29 @@ def _take(
         vertex = vertex_number(i, j, k, low, directory)
         found[0, n] = counts[0, vertex] * share if vertex >= 0 else 0.0
         found[1, n] = counts[1, vertex] * share if vertex >= 0 else 0.0
+
+
+@compiled_loop
+def _mean_direction(
+    points_mm: Float32[np.ndarray, "n 3"],
+    spacing_mm: float,
+    low: Int64[np.ndarray, "3"],
+    directory: Int32[np.ndarray, "x y z"],
+    counts: Int32[np.ndarray, "5 vertices"],
+    found: Float32[np.ndarray, "n 3"],
+) -> None:
+    """Write the mean over all samples counted at the eight vertices around each point."""
+    for n in range(len(points_mm)):
+        i = int(np.floor(points_mm[n, 0] / spacing_mm))
+        j = int(np.floor(points_mm[n, 1] / spacing_mm))
+        k = int(np.floor(points_mm[n, 2] / spacing_mm))
+        x, y, z, count = 0, 0, 0, 0
+        for c in range(8):
+            vertex = vertex_number(i + (c >> 2), j + ((c >> 1) & 1), k + (c & 1), low, directory)
+            if vertex >= 0:
+                count += counts[1, vertex]
+                x += counts[2, vertex]
+                y += counts[3, vertex]
+                z += counts[4, vertex]
+        unit = np.float32(1.0 / (_UNITS * max(count, 1)))
+        found[n, 0], found[n, 1], found[n, 2] = x * unit, y * unit, z * unit
