@@ -33,7 +33,7 @@ class Model:
     covariance_scale: float
 
 
-MODEL = Model(constant=-3.332, gap=124.7, lead=35.56, covariance_scale=0.005)
+MODEL = Model(constant=-2.945, gap=138.5, lead=13.79, covariance_scale=0.00464)
 _AREA_MM2 = 40_000.0
 """At this area the figures are the leads themselves; a sweep shows about as much."""
 
