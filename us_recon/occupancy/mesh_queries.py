@@ -90,9 +90,10 @@ def triangle_normals(mesh: Mesh) -> Float32[np.ndarray, "triangles 3"]:
 def vertex_normals(mesh: Mesh) -> Float32[np.ndarray, "vertices 3"]:
     """Return the outward unit normal of each vertex, its triangles weighted by area."""
     a, b, c = np.moveaxis(mesh.corners_mm(), 1, 0)
-    doubled = np.cross(b - a, c - a)
-    total = np.zeros((len(mesh.vertices_mm), 3))
-    for corner in range(3):
-        np.add.at(total, mesh.triangles[:, corner], doubled)
+    doubled, count = np.cross(b - a, c - a), len(mesh.vertices_mm)
+    at = mesh.triangles.ravel()
+    total = np.stack(
+        [np.bincount(at, np.repeat(doubled[:, axis], 3), count) for axis in range(3)], axis=1
+    )
     length = np.linalg.norm(total, axis=1, keepdims=True)
     return np.where(length > 0, total / np.where(length > 0, length, 1), 0).astype(np.float32)

@@ -95,10 +95,13 @@ def joined(first: Mesh, second: Mesh) -> Mesh:
 
 
 def _with_triangles(mesh: Mesh, keep: Bool[np.ndarray, " triangles"]) -> Mesh:
-    used, triangles = np.unique(mesh.triangles[keep], return_inverse=True)
+    kept = mesh.triangles[keep]
+    used = np.zeros(len(mesh.vertices_mm), bool)
+    used[kept] = True
+    new_number = np.cumsum(used, dtype=np.int32) - 1
     return Mesh(
         vertices_mm=mesh.vertices_mm[used],
-        triangles=triangles.reshape(-1, 3).astype(np.int32),
+        triangles=new_number[kept].astype(np.int32),
         confidence=None if mesh.confidence is None else mesh.confidence[used],
         observed=None if mesh.observed is None else mesh.observed[used],
     )
