@@ -109,7 +109,7 @@ def test_what_is_turned_away_from_all_beams_is_not_shown(
     assert turned_away(plate, shown).mean() < 0.1  # the last vertex of a triangle at the edge
     faces = vertex_normals(shown)[:, 1] < -0.7  # towards the probe, which looks along y
     assert faces.mean() > 0.5
-    monkeypatch.setattr(FieldMap, "_shown_parts", lambda _, mesh, *__: mesh)
+    monkeypatch.setattr(FieldMap, "shown_parts", lambda _, mesh, *__: mesh)
     whole = plate.extract_mesh()
     assert turned_away(plate, whole).sum() > 3 * turned_away(plate, shown).sum()
     assert (vertex_normals(whole)[:, 1] < -0.7).sum() == faces.sum()

@@ -149,20 +149,22 @@ class FieldMap:
         spacing_mm = spacing_mm or self.grid.spacing_mm
         if not complete and spacing_mm == self.grid.spacing_mm:
             changed = self.raster.update(self.reading(self.seen.counts))
-            return self._shown_parts(
-                self.live.update(changed, self.raster.arrays), self.seen.counts
-            )
+            return self.shown_parts(self.live.update(changed, self.raster.arrays), self.seen.counts)
         counts = self.seen.fresh(self.fit, self.replay) if complete else self.seen.counts
         raster = FieldRaster(spacing_mm)
         raster.update(self.reading(counts))
         mesh = extract_surface(raster.arrays(), spacing_mm, min_weight=0.0)
-        return self._shown_parts(mesh, counts)
+        return self.shown_parts(mesh, counts)
 
-    def _shown_parts(self, mesh: Mesh, counts: Counts) -> Mesh:
+    def shown_parts(self, mesh: Mesh, counts: Counts) -> Mesh:
         """Leave out what no image can have shown.
 
-        That is the far side of bone; sound passes an organ, but what merely looks like one is in
-        parts that no label touches.
+        That is what is turned away from all beams that came there: the far side of bone. Sound
+        passes an organ; there it is the parts that no label touches, which merely look like one.
+
+        Args:
+            mesh: Surface of the field.
+            counts: What was seen.
         """
         if self.settings.sound_passes:
             labelled_mm = self.voxels.occupied_voxels() * self.grid.spacing_mm
