@@ -8,10 +8,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from us_recon.imaging.frame import TrackedFrame
-from us_recon.occupancy.bone_detector import BoneDetector
-from us_recon.occupancy.field.agreement import Agreement
 from us_recon.occupancy.field.field_map import FieldMap
-from us_recon.occupancy.labels import label_surface
+from us_recon.occupancy.frame_surfaces import FrameSurfaces
 from us_recon.occupancy.map_files import MapRecord, read_map, write_map
 from us_recon.occupancy.mapper_settings import MapMethod, MapperSettings
 from us_recon.occupancy.maps import SurfaceMap
@@ -22,7 +20,7 @@ from us_recon.occupancy.prior.decoder import ImageDecoder
 from us_recon.occupancy.prior.files import read_prior
 from us_recon.occupancy.region import Shown, labelled_region
 from us_recon.occupancy.slice_thickness import SliceThickness
-from us_recon.occupancy.surface import BeamSurface, SurfaceSource
+from us_recon.occupancy.surface import SurfaceSource
 from us_recon.occupancy.views import View, ViewLog
 from us_recon.settings import from_mapping
 
@@ -97,35 +95,16 @@ class OccupancyMapper:
     @property
     def learner(self) -> "LabelLearner | None":
         """What the adaptive detector has learnt from labels, to be looked at; else None."""
-        return self._learner
+        return self._surfaces.learner
 
     def reset(self) -> None:
         """Forget everything but the prior."""
         self._map = self.settings.new_map()
         self._views = ViewLog()
         self._slices = SliceThickness(self.settings.spacing_mm, self.settings.half_thickness_mm)
-        self._detector, self._learner = self._new_detector()
-        self._use_what_was_learnt()
-        self._has_learnt = False
+        self._surfaces = FrameSurfaces(self.settings, self.decoder)
         self._completion = None if self._prior is None else ShapeCompletion(self._prior.shape)
         self._frames = self._frames_with_surface = 0
-
-    def _new_detector(self) -> "tuple[BoneDetector, LabelLearner | None]":
-        """Return a detector that knows what earlier subjects taught, and what learns from labels.
-
-        One that adapts uses that from its first frame on if it was nearer to their labels than the
-        rule.
-        """
-        detector, decoder = BoneDetector(self.settings.bone_detector()), self.decoder
-        by_rule = self.settings.detector == "ridge"
-        weights = None if decoder is None or by_rule else decoder.tensors()
-        if self.settings.detector != "adaptive":
-            detector.learnt = weights
-            return detector, None
-        from us_recon.occupancy.label_learning import LabelLearner
-
-        useful = decoder is not None and decoder.useful
-        return detector, LabelLearner(self.settings.seed, weights, useful)
 
     def integrate(
         self, frame: TrackedFrame, steps: int | None = None, learning_steps: int | None = None
@@ -159,9 +138,9 @@ class OccupancyMapper:
         if self.settings.target == "organ":
             label = self._label(frame)
             return None if label is None else labelled_region(label, frame.image, frame.geometry)
-        surface = self.surface(frame, learning_steps)
+        surface = self._surfaces.of(frame, self._label(frame), learning_steps)
         if isinstance(self._map, FieldMap) and self.settings.surfaces == "auto":
-            return self._checked(frame, surface, self._map.agreement)
+            return self._surfaces.checked(frame, surface, self._map.agreement)
         return surface
 
     def _fused(self, frame: TrackedFrame, shown: Shown | None, steps: int | None) -> int:
@@ -201,36 +180,6 @@ class OccupancyMapper:
         if isinstance(self._map, FieldMap):
             self._map.step(count)
 
-    def surface(self, frame: TrackedFrame, learning_steps: int | None = None) -> BeamSurface | None:
-        """Return the surface that the frame shows, None where its source is not to be used.
-
-        The detector's calibration takes the frame in; one that adapts learns from its label.
-        """
-        label = self._label(frame)
-        if label is not None and self.settings.surfaces != "detector":
-            self._learn(frame, label, learning_steps)
-            return label_surface(label, frame.geometry)
-        if self.settings.surfaces == "label":
-            return None
-        return self._detector(frame.image, frame.geometry)
-
-    def _learn(
-        self, frame: TrackedFrame, label: UInt8[np.ndarray, "rows columns"], steps: int | None
-    ) -> None:
-        """Let a label judge rule and network, then let the network learn from it."""
-        learner = self._learner
-        if learner is None or self._has_learnt:
-            return
-        found = self._detector.compared(frame.image, frame.geometry, learner.weights)
-        steps = self.settings.learning_steps if steps is None else steps
-        learner.learn(frame, label, *found, steps)
-        self._use_what_was_learnt()
-
-    def _use_what_was_learnt(self) -> None:
-        learner = self._learner
-        if learner is not None:
-            self._detector.learnt = learner.weights if learner.useful else None
-
     def look_again(self, steps: int) -> None:
         """Forget the map, but not what labels have taught; show the frames once more from there.
 
@@ -239,21 +188,9 @@ class OccupancyMapper:
         Args:
             steps: For how many more steps to learn before.
         """
-        learner = self._learner
-        if learner is not None:
-            learner.finish(steps)
+        taught = self._surfaces.taught(steps)
         self.reset()
-        self._learner, self._has_learnt = learner, True
-        self._use_what_was_learnt()
-
-    def _checked(
-        self, frame: TrackedFrame, surface: BeamSurface | None, agreement: Agreement
-    ) -> BeamSurface | None:
-        """Let labels and detector check each other; return what is to be used."""
-        if surface is None or surface.source == SurfaceSource.DETECTOR:
-            return None if surface is None else agreement.weighted(surface)
-        found = self._detector(frame.image, frame.geometry)
-        return agreement.weighted(found) if agreement.contradicts(surface, found) else surface
+        self._surfaces = taught
 
     def views(self) -> list[View]:
         """Return where the probe was at each frame, in order."""
@@ -302,9 +239,9 @@ class OccupancyMapper:
             frames_with_surface=self._frames_with_surface,
             grid=self._map.grid.arrays(),
             field=self._map.state() if isinstance(self._map, FieldMap) else None,
-            learnt=self._learner.state() if self._learner and self._learner.labels else None,
-            geometry=self._detector.geometry,
-            calibration=self._detector.calibration,
+            learnt=self.learner.state() if self.learner and self.learner.labels else None,
+            geometry=self._surfaces.detector.geometry,
+            calibration=self._surfaces.detector.calibration,
             views=self._views,
         )
         write_map(record, Path(path))
@@ -329,15 +266,11 @@ class OccupancyMapper:
         mapper._map.grid.restore(record.grid)
         if isinstance(mapper._map, FieldMap) and record.field is not None:
             mapper._map.restore(record.field)
-        if mapper._learner is not None and record.learnt is not None:
-            mapper._learner.restore(record.learnt)
-            mapper._use_what_was_learnt()
+        mapper._surfaces.restore(record)
         mapper._frames, mapper._frames_with_surface = record.frames, record.frames_with_surface
         mapper._views = record.views
         for view in record.views.views()[-1:]:
             mapper._slices.T_last = view.T_world_transducer
-        if record.geometry is not None and record.calibration is not None:
-            mapper._detector.resume(record.geometry, record.calibration)
         return mapper
 
     def _message(self, mesh: Mesh, full: bool) -> str:
