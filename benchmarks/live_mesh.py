@@ -146,7 +146,7 @@ def at_once(mapper: OccupancyMapper) -> Mesh:
         raster = FieldRaster(held.grid.spacing_mm)
         raster.update(held.reading(held.seen.counts))
         mesh = extract_surface(raster.arrays(), raster.spacing_mm, min_weight=0.0)
-        mesh = held.shown_parts(mesh, held.seen.counts)
+        mesh = held.shown_parts(mesh)
     return without_small_parts(mesh, mapper.settings.min_part_mm2)
 
 

@@ -34,7 +34,7 @@ def at_once(made: FieldMap, spacing_mm: float = 1.0) -> Mesh:
     raster = FieldRaster(spacing_mm)
     raster.update(made.reading(made.seen.counts))
     whole = extract_surface(raster.arrays(), spacing_mm, min_weight=0.0)
-    return made.shown_parts(whole, made.seen.counts)
+    return made.shown_parts(whole)
 
 
 def assert_same(live: Mesh, whole: Mesh) -> None:

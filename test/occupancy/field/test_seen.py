@@ -10,7 +10,7 @@ from us_recon.imaging.frame import TrackedFrame
 from us_recon.occupancy.block_grid import BlockGrid
 from us_recon.occupancy.field.field_map import FieldMap
 from us_recon.occupancy.field.fit import FieldFit
-from us_recon.occupancy.field.replay import Replay
+from us_recon.occupancy.field.replay import BeamPicks, Replay
 from us_recon.occupancy.field.seen import SeenVoxels
 from us_recon.occupancy.field.settings import FieldSettings
 from us_recon.occupancy.labels import label_surface
@@ -28,21 +28,29 @@ def all_beams(replay: Replay) -> tuple[np.ndarray, np.ndarray]:
 
 def seen_down_to(samples: int, fit: FieldFit, replay: Replay) -> SeenVoxels:
     """Let all beams see so many samples."""
-    seen = SeenVoxels(fit.lattices[-1], min_depth_mm=4.0)
+    seen = new(fit)
     seen.grow()
-    picks = replay.beams(*all_beams(replay))
-    now = np.full(len(picks.frame), samples, np.int16)
-    seen._move(seen.counts, replay, picks, np.zeros_like(now), now)
+    move(seen, replay, replay.beams(*all_beams(replay)), 0, samples)
     return seen
+
+
+def new(fit: FieldFit) -> SeenVoxels:
+    return SeenVoxels(fit.lattices[-1], fit.lattices[-2], min_depth_mm=4.0)
+
+
+def move(seen: SeenVoxels, replay: Replay, picks: BeamPicks, before: int, now: int) -> None:
+    reach = [np.full(len(picks.frame), samples, np.int16) for samples in (before, now)]
+    seen._move(seen.counts, replay, picks, *reach)
+    seen._turn(replay, picks, *reach)
 
 
 def test_the_mean_direction_is_that_of_the_beams(started: Started) -> None:
     fit, replay = started()
     seen = seen_down_to(40, fit, replay)
     points = np.array([[0.0, 8.0, 1.0], [5.0, 10.0, 2.0]], np.float32)
-    np.testing.assert_allclose(seen.directions(seen.counts, points), [[0, 1, 0]] * 2, atol=0.02)
+    np.testing.assert_allclose(seen.directions(points), [[0, 1, 0]] * 2, atol=0.02)
     nowhere = np.array([[0.0, -30.0, 1.0], [1e4, 0.0, 0.0]], np.float32)
-    np.testing.assert_array_equal(seen.directions(seen.counts, nowhere), np.zeros((2, 3)))
+    np.testing.assert_array_equal(seen.directions(nowhere), np.zeros((2, 3)))
 
 
 def test_beams_that_cross_have_a_shorter_mean(started: Started) -> None:
@@ -55,9 +63,8 @@ def test_beams_that_cross_have_a_shorter_mean(started: Started) -> None:
         origin_mm=np.ascontiguousarray(picks.origin_mm[:, aside]),
         direction=np.ascontiguousarray(picks.direction[:, aside]),
     )
-    now = np.full(len(picks.frame), 40, np.int16)
-    seen._move(seen.counts, replay, turned, np.zeros_like(now), now)
-    mean = seen.directions(seen.counts, np.array([[6.0, 7.0, 1.0]], np.float32))[0]
+    move(seen, replay, turned, 0, 40)
+    mean = seen.directions(np.array([[6.0, 7.0, 1.0]], np.float32))[0]
     assert 0.7 < np.linalg.norm(mean) < 1.0
     assert mean[0] > 0.1 and mean[1] > 0.1
 
@@ -65,24 +72,25 @@ def test_beams_that_cross_have_a_shorter_mean(started: Started) -> None:
 def test_a_beam_takes_all_of_its_share_back(started: Started) -> None:
     fit, replay = started()
     seen = seen_down_to(40, fit, replay)
-    assert (seen.counts != 0).any(axis=1)[[0, 1, 3]].all()  # beams along the y axis
-    picks = replay.beams(*all_beams(replay))
-    before = np.full(len(picks.frame), 40, np.int16)
-    seen._move(seen.counts, replay, picks, before, np.zeros_like(before))
-    assert not seen.counts.any()
+    assert seen.counts.any(axis=1).all()
+    assert seen.beams[[0, 2]].any(axis=1).all()  # beams along the y axis
+    move(seen, replay, replay.beams(*all_beams(replay)), 40, 0)
+    assert not seen.counts.any() and not seen.beams.any()
 
 
-def test_counts_of_an_older_file_are_completed_from_the_frames(started: Started) -> None:
+def test_directions_of_an_older_file_are_told_by_its_frames(started: Started) -> None:
     fit, replay = started()
     replay["reach"][:] = np.where(replay["contact"], 40, 0)
     made = seen_down_to(40, fit, replay)
-    restored = SeenVoxels(fit.lattices[-1], min_depth_mm=4.0)
-    restored.restore(made.counts[:2], replay)
-    np.testing.assert_array_equal(restored.counts, made.counts)
-    unknown = SeenVoxels(fit.lattices[-1], min_depth_mm=4.0)
-    unknown.restore(made.counts[:2], None)
-    np.testing.assert_array_equal(unknown.counts[:2], made.counts[:2])
-    assert not unknown.counts[2:].any()
+    older, newer, no_frames = new(fit), new(fit), new(fit)
+    older.restore(made.counts, None, replay)
+    newer.restore(made.counts, made.beams, replay)
+    no_frames.restore(made.counts, None, None)
+    for restored in (older, newer):
+        np.testing.assert_array_equal(restored.counts, made.counts)
+        np.testing.assert_array_equal(restored.beams, made.beams)
+    np.testing.assert_array_equal(no_frames.counts, made.counts)
+    assert not no_frames.beams.any()
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +105,7 @@ def plate(bone_sweep: list[TrackedFrame]) -> FieldMap:
 
 
 def turned_away(made: FieldMap, mesh: Mesh) -> np.ndarray:
-    counts = made.seen.fresh(made.fit, made.replay)
-    beams = made.seen.directions(counts, mesh.vertices_mm)
+    beams = made.seen.directions(mesh.vertices_mm)
     return (beams * vertex_normals(mesh)).sum(axis=1) > 0
 
 
@@ -109,7 +116,7 @@ def test_what_is_turned_away_from_all_beams_is_not_shown(
     assert turned_away(plate, shown).mean() < 0.1  # the last vertex of a triangle at the edge
     faces = vertex_normals(shown)[:, 1] < -0.7  # towards the probe, which looks along y
     assert faces.mean() > 0.5
-    monkeypatch.setattr(FieldMap, "shown_parts", lambda _, mesh, *__: mesh)
+    monkeypatch.setattr(FieldMap, "shown_parts", lambda _, mesh: mesh)
     whole = plate.extract_mesh()
     assert turned_away(plate, whole).sum() > 3 * turned_away(plate, shown).sum()
     assert (vertex_normals(whole)[:, 1] < -0.7).sum() == faces.sum()

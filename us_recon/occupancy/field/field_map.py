@@ -52,7 +52,8 @@ class FieldMap:
         self.settings = settings
         self.voxels = voxels
         self.fit = FieldFit(settings)
-        self.seen = SeenVoxels(self.fit.lattices[-1], min_depth_mm)
+        coarse, fine = self.fit.lattices[-2:]
+        self.seen = SeenVoxels(fine, coarse, min_depth_mm)
         self.replay: Replay | None = None
         self.calibration: Calibration | None = None
         self.agreement = Agreement()
@@ -149,27 +150,22 @@ class FieldMap:
         spacing_mm = spacing_mm or self.grid.spacing_mm
         if not complete and spacing_mm == self.grid.spacing_mm:
             changed = self.raster.update(self.reading(self.seen.counts))
-            return self.shown_parts(self.live.update(changed, self.raster.arrays), self.seen.counts)
+            return self.shown_parts(self.live.update(changed, self.raster.arrays))
         counts = self.seen.fresh(self.fit, self.replay) if complete else self.seen.counts
         raster = FieldRaster(spacing_mm)
         raster.update(self.reading(counts))
-        mesh = extract_surface(raster.arrays(), spacing_mm, min_weight=0.0)
-        return self.shown_parts(mesh, counts)
+        return self.shown_parts(extract_surface(raster.arrays(), spacing_mm, min_weight=0.0))
 
-    def shown_parts(self, mesh: Mesh, counts: Counts) -> Mesh:
+    def shown_parts(self, mesh: Mesh) -> Mesh:
         """Leave out what no image can have shown.
 
         That is what is turned away from all beams that came there: the far side of bone. Sound
         passes an organ; there it is the parts that no label touches, which merely look like one.
-
-        Args:
-            mesh: Surface of the field.
-            counts: What was seen.
         """
         if self.settings.sound_passes:
             labelled_mm = self.voxels.occupied_voxels() * self.grid.spacing_mm
             return parts_near(mesh, labelled_mm, _TOUCHING_VOXELS * self.grid.spacing_mm)
-        beams = self.seen.directions(counts, mesh.vertices_mm)
+        beams = self.seen.directions(mesh.vertices_mm)
         return around_vertices(mesh, (beams * vertex_normals(mesh)).sum(axis=1) <= 0)
 
     def reading(self, counts: Counts) -> FieldReading:
@@ -196,6 +192,7 @@ class FieldMap:
         self.wait()
         arrays = fit_state(self.fit) | {
             "seen": self.seen.counts,
+            "beams": self.seen.beams,
             "shares": np.array(self.agreement.shares),
         }
         if self.replay is not None and self.calibration is not None:
@@ -209,4 +206,4 @@ class FieldMap:
         if "replay" in arrays:
             memory_mb = self.settings.replay_memory_mb
             self.replay, self.calibration = restored_replay(arrays, memory_mb)
-        self.seen.restore(arrays["seen"], self.replay)
+        self.seen.restore(arrays["seen"], arrays.get("beams"), self.replay)

@@ -15,49 +15,53 @@ _CONTRAST = 0.075  # of tissue above clutter: where there is less, a beam sees n
 _BEAMS_APART = 2
 _SAMPLES_AT_ONCE = 1 << 16
 
-_UNITS = 32  # of a direction: counts stay whole numbers
+_UNITS = 32  # of a direction: sums stay whole numbers
 
-Counts = Int32[np.ndarray, "5 vertices"]
+Counts = Int32[np.ndarray, "2 vertices"]
+Beams = Int32[np.ndarray, "4 coarse"]
 Reach = Int16[np.ndarray, " n"]
 
 
 class SeenVoxels:
-    """Count at the vertices of a lattice how many samples of beams come there.
+    """Count at the vertices of a lattice how many samples of beams come there, and from where.
 
-    One count is of samples that sound reaches, one of those and some more behind, with the sum of
-    their beams' directions. Counts are whole numbers and every beam's share is known: a beam that
-    comes to see less takes its share back.
+    One count is of samples that sound reaches, one of those and some more behind. Counts are whole
+    numbers and every beam's share is known: a beam that comes to see less takes its share back.
+    Directions change slowly from place to place: a coarser lattice holds their sums.
 
     Attributes:
-        counts: Both counts of all vertices in storage, and the three parts of the sum.
+        counts: The two counts of all vertices in storage.
+        beams: Of the coarser lattice, the second count and the sum of its beams' directions.
     """
 
-    def __init__(self, lattice: FeatureLattice, min_depth_mm: float) -> None:
-        self.lattice = lattice
+    def __init__(
+        self, lattice: FeatureLattice, coarse: FeatureLattice, min_depth_mm: float
+    ) -> None:
+        self.lattice, self.coarse = lattice, coarse
         self.min_depth_mm = min_depth_mm
-        self.counts: Counts = np.zeros((5, 0), np.int32)
+        self.counts: Counts = np.zeros((2, 0), np.int32)
+        self.beams: Beams = np.zeros((4, 0), np.int32)
 
     def grow(self) -> None:
-        """Follow the lattice's storage."""
-        more = len(self.lattice.values) - self.counts.shape[1]
-        if more > 0:
-            self.counts = np.pad(self.counts, ((0, 0), (0, more)))
+        """Follow the lattices' storage."""
+        self.counts = _grown(self.counts, self.lattice)
+        self.beams = _grown(self.beams, self.coarse)
 
-    def restore(self, counts: Int32[np.ndarray, "rows vertices"], replay: Replay | None) -> None:
-        """Go on from counts of before; the lattice and the frames they are of are there already.
+    def restore(self, counts: Counts, beams: Beams | None, replay: Replay | None) -> None:
+        """Go on from what was counted before; lattices and frames are there already.
 
-        Those of map files before version 4 have two rows: then the frames that are still held tell
-        the directions.
+        Map files before version 4 hold no directions: then the frames that are kept tell them.
         """
         self.grow()
-        rows, vertices = len(counts), min(counts.shape[1], self.counts.shape[1])
-        self.counts[:rows, :vertices] = counts[:, :vertices]
-        if rows < len(self.counts) and replay is not None:
+        vertices = min(counts.shape[1], self.counts.shape[1])
+        self.counts[:, :vertices] = counts[:, :vertices]
+        if beams is not None:
+            vertices = min(beams.shape[1], self.beams.shape[1])
+            self.beams[:, :vertices] = beams[:, :vertices]
+        elif replay is not None:
             frame, beam = np.nonzero(replay["reach"] > 0)
-            picks, now = replay.beams(frame, beam), replay["reach"][frame, beam]
-            told = np.zeros_like(self.counts)
-            self._move(told, replay, picks, np.zeros_like(now), now)
-            self.counts[rows:] = told[rows:]
+            reach = replay["reach"][frame, beam]
+            self._turn(replay, replay.beams(frame, beam), np.zeros_like(reach), reach)
 
     def update(
         self, fit: FieldFit, replay: Replay, picks: BeamPicks,
@@ -72,6 +76,7 @@ class SeenVoxels:
         before = held[once.frame, once.beam]
         held[once.frame, once.beam] = now[first]
         self._move(self.counts, replay, once, before, now[first])
+        self._turn(replay, once, before, now[first])
 
     def fresh(self, fit: FieldFit, replay: Replay) -> Counts:
         """Return the counts as they are when every second beam of all frames is looked at anew."""
@@ -96,17 +101,15 @@ class SeenVoxels:
         _take(points_mm, lattice.spacing_mm, lattice.low, lattice.directory, counts, share, found)
         return found
 
-    def directions(
-        self, counts: Counts, points_mm: Float32[np.ndarray, "n 3"]
-    ) -> Float32[np.ndarray, "n 3"]:
+    def directions(self, points_mm: Float32[np.ndarray, "n 3"]) -> Float32[np.ndarray, "n 3"]:
         """Return the mean direction of the beams that come to the vertices around each point.
 
         Its length is at most 1, and less where they cross; 0 where none comes.
         """
-        lattice = self.lattice
+        lattice = self.coarse
         found = np.empty((len(points_mm), 3), np.float32)
         _mean_direction(
-            points_mm, lattice.spacing_mm, lattice.low, lattice.directory, counts, found
+            points_mm, lattice.spacing_mm, lattice.low, lattice.directory, self.beams, found
         )
         return found
 
@@ -133,17 +136,43 @@ class SeenVoxels:
         self, counts: Counts, replay: Replay, picks: BeamPicks, before: Reach, now: Reach
     ) -> None:
         """Let beams that reached `before` samples reach `now`."""
-        lines, lattice = replay.lines, self.lattice
+        for part, more in zip(counts[:, None], (0, self._wall(replay)), strict=True):
+            self._add(part, self.lattice, replay, picks, _further(before, more),
+                        _further(now, more))  # fmt: skip
+
+    def _turn(self, replay: Replay, picks: BeamPicks, before: Reach, now: Reach) -> None:
+        """Let the directions of such beams count as far as they now reach."""
+        wall = self._wall(replay)
+        self._add(self.beams, self.coarse, replay, picks, _further(before, wall),
+                    _further(now, wall))  # fmt: skip
+
+    def _add(
+        self, rows: Int32[np.ndarray, "rows vertices"], lattice: FeatureLattice, replay: Replay,
+        picks: BeamPicks, before: Reach, now: Reach,
+    ) -> None:  # fmt: skip
+        lines = replay.lines
         normals = replay["T_world_transducer"][picks.frame, :3, 2].astype(np.float32)
         first_mm = float(lines.depths_mm[min(self._skipped(replay), len(lines.depths_mm) - 1)])
-        wall = np.int16(round(_WALL_MM / lines.step_mm))
-        for part, more in ((counts[:1], np.int16(0)), (counts[1:], wall)):
-            _count(
-                picks.origin_mm, picks.direction, normals,
-                replay["half_thickness_mm"][picks.frame], first_mm, lines.step_mm,
-                np.where(before > 0, before + more, 0), np.where(now > 0, now + more, 0),
-                lattice.spacing_mm, lattice.low, lattice.directory, part,
-            )  # fmt: skip
+        _count(
+            picks.origin_mm, picks.direction, normals,
+            replay["half_thickness_mm"][picks.frame], first_mm, lines.step_mm, before, now,
+            lattice.spacing_mm, lattice.low, lattice.directory, rows,
+        )  # fmt: skip
+
+    def _wall(self, replay: Replay) -> int:
+        return round(_WALL_MM / replay.lines.step_mm)
+
+
+def _grown(
+    rows: Int32[np.ndarray, "rows vertices"], lattice: FeatureLattice
+) -> Int32[np.ndarray, "rows more"]:
+    more = len(lattice.values) - rows.shape[1]
+    return np.pad(rows, ((0, 0), (0, more))) if more > 0 else rows
+
+
+def _further(reach: Reach, samples: int) -> Reach:
+    """Return how far beams reach with some more samples; those that see nothing see none more."""
+    return np.where(reach > 0, reach + np.int16(samples), 0).astype(np.int16)
 
 
 def _counts_per_view(replay: Replay, spacing_mm: float) -> float:
@@ -207,7 +236,7 @@ def _take(
     spacing_mm: float,
     low: Int64[np.ndarray, "3"],
     directory: Int32[np.ndarray, "x y z"],
-    counts: Int32[np.ndarray, "5 vertices"],
+    counts: Int32[np.ndarray, "2 vertices"],
     share: float,
     found: Float32[np.ndarray, "2 n"],
 ) -> None:
@@ -228,7 +257,7 @@ def _mean_direction(
     spacing_mm: float,
     low: Int64[np.ndarray, "3"],
     directory: Int32[np.ndarray, "x y z"],
-    counts: Int32[np.ndarray, "5 vertices"],
+    beams: Int32[np.ndarray, "4 coarse"],
     found: Float32[np.ndarray, "n 3"],
 ) -> None:
     """Write the mean over all samples counted at the eight vertices around each point."""
@@ -240,9 +269,9 @@ def _mean_direction(
         for c in range(8):
             vertex = vertex_number(i + (c >> 2), j + ((c >> 1) & 1), k + (c & 1), low, directory)
             if vertex >= 0:
-                count += counts[1, vertex]
-                x += counts[2, vertex]
-                y += counts[3, vertex]
-                z += counts[4, vertex]
+                count += beams[0, vertex]
+                x += beams[1, vertex]
+                y += beams[2, vertex]
+                z += beams[3, vertex]
         unit = np.float32(1.0 / (_UNITS * max(count, 1)))
         found[n, 0], found[n, 1], found[n, 2] = x * unit, y * unit, z * unit
