@@ -90,6 +90,13 @@ def test_starts_turn_about_the_centre_and_then_shift(T_true: np.ndarray) -> None
     np.testing.assert_allclose((turned @ np.linalg.inv(T_true))[0, 0], 0.955, atol=1e-3)
 
 
+def test_no_sample_is_in_two_patches_of_the_level_before_the_last(levels: Levels) -> None:
+    apart, fine = levels.apart.patches, levels.fine.patches
+    assert len(np.unique(apart.members)) == apart.members.size
+    assert len(np.unique(fine.members)) < fine.members.size
+    np.testing.assert_allclose(apart.centre_world_mm, fine.centre_world_mm)
+
+
 def test_the_displacement_of_a_shift_is_its_length(levels: Levels) -> None:
     T = np.eye(4)
     T[:3, 3] = [2.0, -1.0, 2.0]
