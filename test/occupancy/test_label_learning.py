@@ -138,8 +138,12 @@ def test_a_recording_that_is_looked_at_again_is_mapped_from_its_first_frame(
     assert mapper.snapshot().mesh.vertices_mm[:, 2].min() > 0.5  # nothing before the labels
     mapper.look_again(50)
     assert mapper.snapshot().frames == 0
+    assert mapper.learner is not None
+    taught = {name: weight.clone() for name, weight in mapper.learner.weights.items()}
     for frame in frames:
         mapper.integrate(frame)
+    for name, weight in mapper.learner.weights.items():
+        np.testing.assert_array_equal(weight, taught[name])  # no label teaches twice
     mesh = mapper.snapshot().mesh
     assert mesh.vertices_mm[:, 2].min() < 0.0
     assert np.median(np.abs(mesh.vertices_mm[:, 1] - DEPTH_MM)) < 0.3
@@ -159,3 +163,9 @@ def test_learning_goes_on_from_a_file_as_if_it_had_not_stopped(
         expected, found = at_once.integrate(frame).surface, resumed.integrate(frame).surface
         assert expected is not None and found is not None
         np.testing.assert_array_equal(found.depth_mm, expected.depth_mm)
+    at_once.save(tmp_path / "map.npz")
+    ended = OccupancyMapper.load(tmp_path / "map.npz")
+    assert ended.learner is not None and ended.learner.useful
+    expected, found = (one.integrate(sheets[6]).surface for one in (at_once, ended))
+    assert expected is not None and found is not None  # without a further label
+    np.testing.assert_array_equal(found.depth_mm, expected.depth_mm)

@@ -98,6 +98,16 @@ def test_field_goes_on_from_a_file(bone_sweep: list[TrackedFrame], tmp_path: Pat
     np.testing.assert_array_equal(again.snapshot().mesh.vertices_mm, mesh.vertices_mm)
 
 
+def test_a_file_holds_directions_of_beams_whose_frames_are_forgotten(
+    from_shadow: FieldMap,
+) -> None:
+    state = from_shadow.state()
+    state["beams"] = state["beams"] + 1  # as if there had been more
+    again = FieldMap(from_shadow.settings, LogOddsMap(BlockGrid(1.0, 10_000)), min_depth_mm=4.0)
+    again.restore(state)
+    np.testing.assert_array_equal(again.seen.beams, state["beams"])
+
+
 def test_the_fast_snapshot_shows_what_the_complete_one_does(
     bone_sweep: list[TrackedFrame],
 ) -> None:
