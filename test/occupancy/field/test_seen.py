@@ -120,3 +120,17 @@ def test_what_is_turned_away_from_all_beams_is_not_shown(
     whole = plate.extract_mesh()
     assert turned_away(plate, whole).sum() > 3 * turned_away(plate, shown).sum()
     assert (vertex_normals(whole)[:, 1] < -0.7).sum() == faces.sum()
+
+
+def test_a_thin_bone_seen_from_both_sides_keeps_both(
+    plate: FieldMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mesh, whole = plate.extract_mesh(), np.array([0.0, 1.0, 0.0], np.float32)
+    beams = [(1.0, True), (0.85, True), (0.75, False), (0.0, False)]  # from below, but for some
+    for length, gone in beams:
+        mean = np.tile(-length * whole, (len(mesh.vertices_mm), 1))
+        monkeypatch.setattr(SeenVoxels, "directions", lambda *_, mean=mean: mean)
+        shown = plate.shown_parts(mesh)
+        faces = vertex_normals(shown)[:, 1] < -0.7  # towards the probe, which looks along y
+        assert (faces.mean() < 0.2) == gone
+        assert (len(shown.triangles) == len(mesh.triangles)) != gone

@@ -34,6 +34,7 @@ from us_recon.occupancy.region import Shown
 from us_recon.occupancy.voxels import LogOddsMap
 
 _TOUCHING_VOXELS = 2.0
+_CROSSING = 0.8  # length of the mean direction: with less, over a tenth may come from behind
 _FIRST_FRAMES, _FIRST_STEPS = 10, 16  # a network that has seen nothing needs some steps first
 
 
@@ -166,7 +167,9 @@ class FieldMap:
             labelled_mm = self.voxels.occupied_voxels() * self.grid.spacing_mm
             return parts_near(mesh, labelled_mm, _TOUCHING_VOXELS * self.grid.spacing_mm)
         beams = self.seen.directions(mesh.vertices_mm)
-        return around_vertices(mesh, (beams * vertex_normals(mesh)).sum(axis=1) <= 0)
+        faces_them = (beams * vertex_normals(mesh)).sum(axis=1) <= 0
+        cross = np.linalg.norm(beams, axis=1) < _CROSSING
+        return around_vertices(mesh, faces_them | cross)
 
     def reading(self, counts: Counts) -> FieldReading:
         """Return what field and voxels say now, with what was seen as `counts` tell.
