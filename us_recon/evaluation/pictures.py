@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32, Float64, UInt8
 
 from us_recon.errors import InputError
 from us_recon.occupancy.mesh import Mesh
-from us_recon.occupancy.mesh_queries import ray_scene
+from us_recon.occupancy.mesh_queries import ray_scene, vertex_normals
 
 BONE_RGB = (0.93, 0.87, 0.73)
 TRUTH_RGB = (0.55, 0.68, 0.80)
@@ -188,18 +188,6 @@ def _shaded(
     if colour.ndim == 2:
         colour = (colour[corners] * share).sum(axis=1)
     return np.asarray(colour * (0.25 + 0.6 * diffuse + 0.2 * facing), np.float32)
-
-
-def vertex_normals(mesh: Mesh) -> Float32[np.ndarray, "vertices 3"]:
-    """Return the area-weighted unit normal at each vertex, zero where it has no triangle."""
-    a, b, c = np.moveaxis(mesh.corners_mm().astype(np.float64), 1, 0)
-    weighted = np.cross(b - a, c - a)
-    corners = mesh.triangles.reshape(-1)
-    each = np.repeat(weighted, 3, axis=0)
-    count = len(mesh.vertices_mm)
-    total = np.stack([np.bincount(corners, each[:, axis], count) for axis in range(3)], axis=1)
-    length = np.linalg.norm(total, axis=1, keepdims=True)
-    return (total / np.where(length > 0, length, 1)).astype(np.float32)
 
 
 def _with_scale_bar(
