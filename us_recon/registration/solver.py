@@ -82,8 +82,7 @@ def turn_about_centre(
     twist: Float64[np.ndarray, "6"],
 ) -> Float64[np.ndarray, "4 4"]:
     """Return the pose moved by a twist (mm, rad) about the images' centre, on MRI axes."""
-    centre = transform_points(T_mri_world, centre_world_mm)
-    to_centre, back = make_rigid(np.eye(3), -centre), make_rigid(np.eye(3), centre)
+    to_centre, back = _to_centre_and_back(centre_world_mm, T_mri_world)
     return back @ exp_se3(twist) @ to_centre @ T_mri_world
 
 
@@ -93,9 +92,16 @@ def twist_between(
     centre_world_mm: Float64[np.ndarray, "3"],
 ) -> Float64[np.ndarray, "6"]:
     """Return the twist (mm, rad) by which `turn_about_centre` takes one pose to the other."""
-    centre = transform_points(T_mri_world, centre_world_mm)
-    to_centre, back = make_rigid(np.eye(3), -centre), make_rigid(np.eye(3), centre)
+    to_centre, back = _to_centre_and_back(centre_world_mm, T_mri_world)
     return log_se3(to_centre @ other @ invert_rigid(T_mri_world) @ back)
+
+
+def _to_centre_and_back(
+    centre_world_mm: Float64[np.ndarray, "3"], T_mri_world: Float64[np.ndarray, "4 4"]
+) -> tuple[Float64[np.ndarray, "4 4"], Float64[np.ndarray, "4 4"]]:
+    """Return the shifts, on MRI axes, that take the images' centre to the origin and back."""
+    centre = transform_points(T_mri_world, centre_world_mm)
+    return make_rigid(np.eye(3), -centre), make_rigid(np.eye(3), centre)
 
 
 def _step(here: Linearisation, stiffness: float) -> Float64[np.ndarray, "6"]:
