@@ -41,7 +41,7 @@ class NaiveSettings:
     learning_rate: float = 1e-2
     spacing_mm: float = 1.0
     reach_mm: float = 3.0  # as far as the maps let a slice speak for what lies off its plane
-    min_part_mm2: float = 20.0
+    min_part_mm2: float = 5.0
     seed: int = 0
 
 

@@ -99,6 +99,20 @@ def test_small_parts_go() -> None:
     assert without_small_parts(Mesh.empty(), 1.0).is_empty
 
 
+def test_small_parts_stay_where_something_else_speaks_for_them() -> None:
+    three = beside(beside(square(1.0, x_mm=10.0), square(4.0)), square(1.0, x_mm=20.0))
+    asked = []
+
+    def known(points_mm: np.ndarray) -> np.ndarray:
+        asked.append(points_mm)
+        return (points_mm == [21.0, 1.0, 0.0]).all(axis=1)
+
+    kept = without_small_parts(three, 2.0, known)
+    assert kept.area_mm2 == pytest.approx(17.0)
+    assert kept.vertices_mm[:, 0].max() == 21.0
+    assert [len(points) for points in asked] == [8]  # not those of the large part
+
+
 def test_parts_that_no_point_touches_go() -> None:
     both = beside(square(1.0, x_mm=10.0), square(4.0))
     points = np.array([[10.5, 0.5, 0.8], [50.0, 0.0, 0.0]])

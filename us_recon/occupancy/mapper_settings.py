@@ -71,7 +71,7 @@ class MapperSettings:
         maximum=1000.0,
     )
     min_part_mm2: float = setting(
-        20.0, "Smaller separate parts of the mesh are dropped", unit="mm^2", minimum=0.0
+        5.0, "Smaller separate parts of the mesh are dropped", unit="mm^2", minimum=0.0
     )
     detector: str = setting(
         BoneDetectorSettings.kind,

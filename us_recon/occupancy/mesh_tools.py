@@ -1,13 +1,17 @@
 """Cleaning and decimation of meshes."""
 
+from collections.abc import Callable
+
 import numpy as np
 import open3d as o3d
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float32, Float64
 from scipy.spatial import KDTree
 
 from us_recon.errors import InputError
 from us_recon.occupancy.connected import connected_parts
 from us_recon.occupancy.mesh import Mesh
+
+Points = Float32[np.ndarray, "n 3"]
 
 
 def to_open3d(mesh: Mesh) -> o3d.geometry.TriangleMesh:
@@ -26,19 +30,30 @@ def from_open3d(mesh: o3d.geometry.TriangleMesh) -> Mesh:
     )
 
 
-def without_small_parts(mesh: Mesh, min_area_mm2: float) -> Mesh:
+def without_small_parts(
+    mesh: Mesh,
+    min_area_mm2: float,
+    known: Callable[[Points], Bool[np.ndarray, " n"]] | None = None,
+) -> Mesh:
     """Drop connected parts whose area is below `min_area_mm2` and the vertices they leave.
 
     Speckle and short stretches of fascia give such parts.
+
+    Args:
+        mesh: The mesh.
+        min_area_mm2: Larger parts stay.
+        known: Tells of vertices of small parts which something else speaks for; one is enough for
+            its part to stay.
     """
     if mesh.is_empty or min_area_mm2 <= 0:
         return mesh
     part = connected_parts(mesh.triangles)
-    area_mm2 = np.bincount(part, weights=mesh.areas_mm2())
-    large = area_mm2[part] >= min_area_mm2
-    if large.all():
-        return mesh
-    return _with_triangles(mesh, large)
+    kept = np.bincount(part, weights=mesh.areas_mm2()) >= min_area_mm2
+    small = ~kept[part]
+    if known is not None and small.any():
+        vertices, at = np.unique(mesh.triangles[small], return_index=True)
+        kept[part[small][at[known(mesh.vertices_mm[vertices])] // 3]] = True
+    return mesh if kept.all() else _with_triangles(mesh, kept[part])
 
 
 def parts_near(mesh: Mesh, points_mm: Float64[np.ndarray, "n 3"], reach_mm: float) -> Mesh:

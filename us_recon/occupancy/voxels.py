@@ -78,9 +78,15 @@ class LogOddsMap:
         arrays = self.grid.arrays(only)
         return replace(arrays, value=-arrays.value)
 
-    def occupied_voxels(self) -> Int64[np.ndarray, "n 3"]:
-        """Return the voxels that are more likely occupied than not."""
-        arrays = self.grid.arrays()
+    def occupied_voxels(
+        self, only: Int64[np.ndarray, " blocks"] | None = None
+    ) -> Int64[np.ndarray, "n 3"]:
+        """Return the voxels that are more likely occupied than not.
+
+        Args:
+            only: Keys of the blocks to look at; all unless told.
+        """
+        arrays = self.grid.arrays(only)
         known = arrays.weight > self.settings.min_weight
         return chosen_voxels(arrays.blocks, known & (arrays.value > 0))
 

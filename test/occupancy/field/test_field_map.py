@@ -55,6 +55,25 @@ def test_shadow_alone_tells_where_bone_is(from_shadow: FieldMap) -> None:
     assert np.percentile(np.abs(face - 20.0), 75) < 0.6
 
 
+def patch(size_mm: float) -> Mesh:
+    """Return a square 20 mm deep that faces the probe."""
+    x, z = np.array([[0, 0], [0, 1], [1, 1], [1, 0]], np.float32).T * size_mm
+    corners = np.column_stack([x, np.full_like(x, 20.0), z + 2.0])
+    return Mesh(corners, np.array([[0, 2, 1], [0, 3, 2]], np.int32))
+
+
+def test_a_small_part_needs_the_voxels_to_speak_for_it(from_shadow: FieldMap) -> None:
+    small, large = patch(4.0), patch(5.0)  # 16 and 25 mm2
+    assert from_shadow.shown_parts(large).area_mm2 == pytest.approx(25.0)
+    assert from_shadow.shown_parts(small).is_empty
+    grid = from_shadow.grid
+    for deep, shown in ((23, False), (21, True)):  # 3 voxels behind it, and 1
+        at = grid.locate(np.array([[4, deep, 6]]))
+        grid.value[at], grid.weight[at] = 1.0, 1.0
+        assert from_shadow.shown_parts(small).is_empty == (not shown)
+    grid.clear()
+
+
 def test_tissue_without_shadow_stays_empty(
     bone_sweep: list[TrackedFrame], speckle: Callable[..., np.ndarray]
 ) -> None:

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import product
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
+from scipy.spatial import KDTree
 
 from us_recon.errors import InputError
 from us_recon.imaging.frame import TrackedFrame
-from us_recon.occupancy.block_grid import BlockGrid
+from us_recon.occupancy.block_grid import BLOCK, BlockGrid, block_keys
 from us_recon.occupancy.brightness import Calibration
 from us_recon.occupancy.field.agreement import Agreement
 from us_recon.occupancy.field.fit import FieldFit
@@ -28,7 +30,12 @@ from us_recon.occupancy.field.state import (
 from us_recon.occupancy.live_surface import LiveSurface
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.mesh_queries import vertex_normals
-from us_recon.occupancy.mesh_tools import around_vertices, parts_near
+from us_recon.occupancy.mesh_tools import (
+    Points,
+    around_vertices,
+    parts_near,
+    without_small_parts,
+)
 from us_recon.occupancy.meshing import extract_surface
 from us_recon.occupancy.region import Shown
 from us_recon.occupancy.voxels import LogOddsMap
@@ -158,10 +165,12 @@ class FieldMap:
         return self.shown_parts(extract_surface(raster.arrays(), spacing_mm, min_weight=0.0))
 
     def shown_parts(self, mesh: Mesh) -> Mesh:
-        """Leave out what no image can have shown.
+        """Leave out what no image can have shown, and what too little speaks for.
 
-        That is what is turned away from all beams that came there: the far side of bone. Sound
-        passes an organ; there it is the parts that no label touches, which merely look like one.
+        No image shows what is turned away from all beams that came there: the far side of bone.
+        Too little speaks for a small part where the voxels, which every frame's surface went to,
+        hold nothing. Sound passes an organ; there it is all parts that no label touches, which
+        merely look like one.
         """
         if self.settings.sound_passes:
             labelled_mm = self.voxels.occupied_voxels() * self.grid.spacing_mm
@@ -169,7 +178,21 @@ class FieldMap:
         beams = self.seen.directions(mesh.vertices_mm)
         faces_them = (beams * vertex_normals(mesh)).sum(axis=1) <= 0
         cross = np.linalg.norm(beams, axis=1) < _CROSSING
-        return around_vertices(mesh, faces_them | cross)
+        shown = around_vertices(mesh, faces_them | cross)
+        return without_small_parts(shown, self.settings.min_alone_mm2, self._touch_voxels)
+
+    def _touch_voxels(self, points_mm: Points) -> Bool[np.ndarray, " n"]:
+        """Tell which points lie beside a voxel that is more likely occupied than not."""
+        spacing_mm, block_mm = self.grid.spacing_mm, BLOCK * self.grid.spacing_mm
+        reach_mm = _TOUCHING_VOXELS * spacing_mm
+        corners = np.stack([points_mm - reach_mm, points_mm + reach_mm], axis=1) / block_mm
+        blocks = [np.stack(at, axis=-1) for at in product(*np.floor(corners).astype(int).T)]
+        around = np.unique(block_keys(np.concatenate(blocks)))
+        occupied = self.voxels.occupied_voxels(around) * spacing_mm
+        if len(occupied) == 0:
+            return np.zeros(len(points_mm), bool)
+        far_mm, _ = KDTree(occupied).query(points_mm, distance_upper_bound=reach_mm)
+        return np.isfinite(far_mm)
 
     def reading(self, counts: Counts) -> FieldReading:
         """Return what field and voxels say now, with what was seen as `counts` tell.

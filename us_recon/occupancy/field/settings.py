@@ -58,6 +58,12 @@ class FieldSettings:
         minimum=0.0,
         maximum=1000.0,
     )
+    min_alone_mm2: float = setting(
+        20.0,
+        "Separate parts that the voxels do not hold are dropped if they are smaller",
+        unit="mm^2",
+        minimum=0.0,
+    )
     replay_memory_mb: int = setting(64, "Memory for frames to fit again", unit="MiB", minimum=1)
     max_memory_mb: int = setting(256, "Memory for features", unit="MiB", minimum=4)
 
