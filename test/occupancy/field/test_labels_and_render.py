@@ -69,13 +69,13 @@ def test_adjoint_by_finite_differences(opacity_per_mm: float) -> None:
 
 
 def test_thirds_by_hand() -> None:
-    # Surface at 20 mm, chances of a half: 9.25 mm is half way to just in front, which begins at
-    # 18.5 mm; 19.25 mm half way through that; 21.5 mm half way through 3 mm behind.
+    # Surface at 20 mm, chances of a half: 8.5 mm is half way to just in front, which begins at
+    # 17 mm; 18.5 mm half way through that; 21.5 mm half way through 3 mm behind.
     half = np.full((3, 3), 0.5, np.float32)
     surface = np.array([20.0, np.nan, np.nan], np.float32)
     weight = np.array([0.7, 1.0, 1.0], np.float32)
     samples = balanced_samples(surface, weight, np.array([False, True, False]), 40.0, half)
-    np.testing.assert_allclose(samples.depth_mm[0], [9.25, 19.25, 21.5])
+    np.testing.assert_allclose(samples.depth_mm[0], [8.5, 18.5, 21.5])
     np.testing.assert_allclose(samples.occupied[0], [0, 0, 1])
     np.testing.assert_allclose(samples.weight[0], 0.7)
     # No surface: free where there is a label, unknown otherwise.

@@ -8,8 +8,10 @@ from jaxtyping import Bool, Float32
 from us_recon.occupancy.field.render import Beams
 
 WALL_MM = 3.0  # how far to either side of a wall counts as beside it
-FRONT_MM = 1.5  # how far in front of the surface counts as just in front
-BEHIND_MM = 3.0  # nothing is said of what lies deeper
+BEHIND_MM = 3.0  # nothing is said of what lies deeper behind a surface
+# How far in front counts as just in front: as far, for samples to be as dense on both sides of a
+# surface. Where they are denser in front, the surface moves away from the probe, by 0.05 mm.
+FRONT_MM = BEHIND_MM
 
 
 @dataclass(frozen=True, eq=False)

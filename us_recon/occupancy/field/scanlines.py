@@ -28,6 +28,7 @@ _LEAST_GAIN, _MOST_GAIN = 0.05, 1.5
 _CONTACT_LEVEL = 0.15
 _COUPLED_LEVEL = 0.5  # of tissue, mean over the first part of a beam
 _COUPLED_MM = (4.0, 20.0)
+_STEEPEST_MM = 1.0  # from beam to beam; beyond, another surface begins
 _RIM = 3  # beams beside those without coupling are dim too
 
 
@@ -133,14 +134,22 @@ def scanlines(
     if isinstance(shown, LabelledRegion):
         result = _with_region(result, shown, lines)
     elif shown is not None:
-        result = _with_surface(result, shown)
+        result = _with_surface(result, shown, lines)
     return result, calibration
 
 
-def _with_surface(result: Scanlines, surface: BeamSurface) -> Scanlines:
-    count, last = len(result.depth_mm), len(surface.depth_mm) - 1
-    nearest = np.minimum(np.arange(count) * len(surface.depth_mm) // count, last)
-    depth_mm = np.where(surface.found, surface.depth_mm, np.nan)[nearest]
+def _with_surface(result: Scanlines, surface: BeamSurface, lines: LineGeometry) -> Scanlines:
+    """Take over the surface, between its beams where it goes on from one to the next."""
+    last = len(surface.depth_mm) - 1
+    ends = lines.geometry.beam_points_mm[:, -1]  # at the face those of a phased array meet
+    at = np.clip(surface.geometry.mm_to_beams(ends)[:, 0], 0, last)
+    before = np.minimum(at.astype(np.int64), max(last - 1, 0))
+    after, part = np.minimum(before + 1, last), (at - before).astype(np.float32)
+    found_mm = np.where(surface.found, surface.depth_mm, np.float32(np.nan))
+    rise_mm = found_mm[after] - found_mm[before]
+    goes_on = np.abs(rise_mm) <= _STEEPEST_MM  # NaN: false
+    nearest = np.where(part < 0.5, before, after)
+    depth_mm = np.where(goes_on, found_mm[before] + part * rise_mm, found_mm[nearest])
     confidence = np.where(np.isfinite(depth_mm), surface.confidence[nearest], 0)
     return replace(
         result,

@@ -1,0 +1,57 @@
+"""What the field takes over of a frame."""
+
+import numpy as np
+import pytest
+
+from us_recon.imaging.frame import TrackedFrame
+from us_recon.imaging.probe import ProbeGeometry, ProbeKind
+from us_recon.occupancy.field.scanlines import LineGeometry, scanlines
+from us_recon.occupancy.surface import BeamSurface, SurfaceSource
+
+BEAMS = 192
+PROBES = [
+    ProbeGeometry.linear(40.0, 50.0, 200, 250, beam_count=BEAMS, sample_count=500),
+    ProbeGeometry.sector(
+        ProbeKind.CONVEX, 40.0, 60.0, 50.0, 250, beam_count=BEAMS, sample_count=500
+    ),
+    ProbeGeometry.sector(
+        ProbeKind.PHASED, 0.0, 70.0, 50.0, 250, beam_count=BEAMS, sample_count=500
+    ),
+]
+
+
+def on_a_plane(geometry: ProbeGeometry) -> np.ndarray:
+    """Return how deep each beam meets the plane ``y = 30 + x / 2``."""
+    normal = np.array([-0.5, 1.0])
+    return (30.0 - geometry.beam_origins_mm @ normal) / (geometry.beam_directions @ normal)
+
+
+def taken_over(geometry: ProbeGeometry, depth_mm: np.ndarray) -> np.ndarray:
+    """Return the surface on the field's scanlines."""
+    surface = BeamSurface(
+        geometry=geometry,
+        depth_mm=depth_mm.astype(np.float32),
+        confidence=np.ones(BEAMS, np.float32),
+        contact=np.ones(BEAMS, bool),
+        source=SurfaceSource.LABEL,
+    )
+    frame = TrackedFrame(0, np.full(geometry.shape, 90, np.uint8), np.eye(4), geometry)
+    return scanlines(frame, surface, LineGeometry.of(geometry), None)[0].depth_mm
+
+
+@pytest.mark.parametrize("geometry", PROBES, ids=lambda probe: probe.kind.value)
+def test_a_surface_stays_where_it_is(geometry: ProbeGeometry) -> None:
+    found = taken_over(geometry, on_a_plane(geometry))
+    wanted = on_a_plane(LineGeometry.of(geometry).geometry)
+    assert len(found) != BEAMS
+    np.testing.assert_allclose(found, wanted, atol=0.01)
+
+
+def test_nothing_is_put_between_two_surfaces_nor_where_one_ends() -> None:
+    depth_mm = np.where(np.arange(BEAMS) < 100, 20.0, 30.0)
+    depth_mm[150:] = np.nan
+    found = taken_over(PROBES[1], depth_mm)
+    assert set(found[np.isfinite(found)].tolist()) == {20.0, 30.0}
+    # Of 128 beams those up to 99.5 and 149.5 of 191.
+    assert (found == 20.0).sum() == 67
+    assert np.isfinite(found).sum() == 100
