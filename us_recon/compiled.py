@@ -1,8 +1,11 @@
 """Compilation of inner loops to machine code, and their spreading over threads."""
 
 import inspect
+import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from numba import njit
@@ -22,7 +25,7 @@ def compiled(function: Any, fastmath: bool | set[str] = False, **options: Any) -
 
 
 def in_threads(count: int, work: Callable[[int, int], None]) -> None:
-    """Split `count` pieces of work over PyTorch's number of threads.
+    """Split `count` pieces of work over PyTorch's number of threads, this one among them.
 
     Args:
         count: How many pieces there are, each worth some ten microseconds or more.
@@ -31,12 +34,22 @@ def in_threads(count: int, work: Callable[[int, int], None]) -> None:
     import torch  # heavy, and not needed by those who only compile
 
     threads = min(torch.get_num_threads(), max(1, count // _LEAST_PIECES))
-    if threads == 1:
-        work(0, count)
-        return
     ends = [count * part // threads for part in range(threads + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, ends[:-1], ends[1:]))
+    others = [_helpers(threads - 1).submit(work, low, high) for low, high in pairwise(ends[1:])]
+    try:
+        work(0, ends[1])
+    finally:
+        wait(others)
+    for other in others:
+        other.result()  # an error in it comes up here
 
+
+@lru_cache(maxsize=4)
+def _helpers(threads: int) -> ThreadPoolExecutor:
+    """Return threads that wait for work: to start some for each call takes longer than a beam."""
+    return ThreadPoolExecutor(threads, "us_recon compiled")
+
+
+os.register_at_fork(after_in_child=_helpers.cache_clear)  # threads do not come along
 
 _LEAST_PIECES = 32

@@ -69,14 +69,14 @@ def level_db(
     plain = replace(settings, speckle=False)
     edges, scatter, _ = echoes(scene.fields, scene.directions, scene.probe, plain, device)
     optics = make_optics(device, scene.probe, plain)
-    power = received(edges, scatter, scene.poses, scene.probe, plain, device, optics)
+    signal = received(edges, scatter, scene.poses, scene.probe, plain, device, optics)
     # Shifted to the middle of a range so wide that nothing is clipped.
     wide = replace(
         device,
         dynamic_range_db=torch.full_like(device.dynamic_range_db, _WIDE_DB),
         gain_db=device.gain_db - _WIDE_DB / 2.0,
     )
-    return (displayed(power, scene.probe, wide) - 0.5) * _WIDE_DB
+    return (displayed(signal, scene.probe, wide) - 0.5) * _WIDE_DB
 
 
 def with_levels(

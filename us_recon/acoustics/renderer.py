@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from us_recon.acoustics.constants import constant, probe_tensors
+from us_recon.acoustics.display import Signal, compressed
 from us_recon.acoustics.echoes import DB_PER_NEPER, trace
 from us_recon.acoustics.fields import index_of_space, pack
 from us_recon.acoustics.optics import Optics, make_optics
@@ -25,7 +26,7 @@ from us_recon.acoustics.settings import (
     RenderSettings,
     device_parameters,
 )
-from us_recon.acoustics.speckle import scatterers
+from us_recon.acoustics.speckle import scattered
 from us_recon.acoustics.volume import AcousticVolume
 from us_recon.errors import InputError
 from us_recon.imaging.probe import ProbeGeometry
@@ -83,13 +84,13 @@ def render(
     else:
         optics = make_optics(device, probe, settings)
     beams = probe_tensors(probe, poses.dtype, poses.device)
-    directions = beams.directions @ poses[:, :3, :2].mT
+    directions = turned(beams.directions, poses)
     T_index_transducer = index_of_space(acoustic_volume) @ poses
     edges, scatter, transmission, inside = trace(
         packed, beams.plane_mm, T_index_transducer, directions, probe, settings, device
     )
-    power = received(edges, scatter, poses, probe, settings, device, optics)
-    brightness = displayed(power, probe, device)
+    signal = received(edges, scatter, poses, probe, settings, device, optics)
+    brightness = displayed(signal, probe, device)
     return Rendering(brightness, inside, edges, scatter, transmission)
 
 
@@ -102,6 +103,18 @@ def _as_set(
         device = device_parameters(settings, probe.centre_frequency_mhz, dtype)
         optics = make_optics(device, probe, settings)
         return moved(device, where), moved(optics, where)
+
+
+def turned(
+    directions: Float[Tensor, "beams 2"], T_volume_transducer: Float[Tensor, "poses 4 4"]
+) -> Float[Tensor, "poses beams 3"]:
+    """Return the beams' directions in the volume's space.
+
+    By sums of products: a matrix product wakes threads of its own, which then wait for the next one
+    at the cost of those that trace the beams.
+    """
+    axes = T_volume_transducer[:, None, :3, :2]
+    return directions[:, :1] * axes[..., 0] + directions[:, 1:] * axes[..., 1]
 
 
 Tensors = TypeVar("Tensors", DeviceParameters, Optics)
@@ -120,8 +133,8 @@ def received(
     settings: RenderSettings,
     device: DeviceParameters,
     optics: Optics,
-) -> Float[Tensor, "poses beams samples"]:
-    """Return the power that the array receives, the square of the envelope.
+) -> Signal:
+    """Return the signal that the array receives, the envelope's parts before its square.
 
     Interfaces that a pulse covers add up with their signs; scatterers add up at random.
     """
@@ -130,20 +143,13 @@ def received(
     along, across, floor = optics.along, optics.across, optics.floor
     mirrors = blur_across(blur_along(edges, optics.sharp), across)
     if not settings.speckle:
-        return power_of(mirrors, blur_across(blur_along(scatter, along), across), floor)
+        return Signal(mirrors, blur_across(blur_along(scatter, along), across), None, floor)
     T_lattice_transducer = lattice_pose(T_volume_transducer, settings.grain_mm)
     plane_mm = probe_tensors(probe, edges.dtype, edges.device).plane_mm
-    field = scatterers(plane_mm, T_lattice_transducer, settings.seed)
-    real, imaginary = (blur_across(blur_along(scatter * part, along), across) for part in field)
-    level = optics.speckle_level
-    return power_of(torch.addcmul(mirrors, level, real), level * imaginary, floor)
-
-
-def power_of(
-    real: Float[Tensor, "*images"], imaginary: Float[Tensor, "*images"], floor: Float[Tensor, ""]
-) -> Float[Tensor, "*images"]:
-    """Return the power of a signal and of noise."""
-    return torch.addcmul(torch.addcmul(floor, real, real), imaginary, imaginary)
+    field = scattered(scatter, plane_mm, T_lattice_transducer, settings.seed)
+    brought_back = across * optics.speckle_level
+    real, imaginary = (blur_across(blur_along(part, along), brought_back) for part in field)
+    return Signal(mirrors, imaginary, real, floor)
 
 
 def lattice_pose(
@@ -160,21 +166,19 @@ def lattice_pose(
 
 
 def displayed(
-    power: Float[Tensor, "poses beams samples"], probe: ProbeGeometry, device: DeviceParameters
+    signal: Signal, probe: ProbeGeometry, device: DeviceParameters
 ) -> Float[Tensor, "poses beams samples"]:
     """Return brightness after gain, time gain and log compression."""
-    depths_cm = 0.1 * probe_tensors(probe, power.dtype, power.device).depths_mm
+    like = signal.mirrors
+    depths_cm = 0.1 * probe_tensors(probe, like.dtype, like.device).depths_mm
     sliders = F.interpolate(
         device.tgc_sliders_db[None, None], probe.sample_count, mode="linear", align_corners=True
     )[0, 0]
     slope_db_cm = device.tgc_db_cm + 2.0 * device.compensation_db_cm_mhz * device.frequency_mhz
     gain_db = device.gain_db + slope_db_cm * depths_cm + sliders
     per_range = 1.0 / device.dynamic_range_db
-    # One pass over all samples; amplitude is the square root of power.
-    level = torch.addcmul(
-        1.0 + gain_db * per_range, torch.log(power), 0.5 * DB_PER_NEPER * per_range
-    )
-    return level.clamp(0.0, 1.0)
+    # Amplitude is the square root of power.
+    return compressed(signal, 1.0 + gain_db * per_range, 0.5 * DB_PER_NEPER * per_range)
 
 
 def _checked(poses: Tensor, packed: Tensor) -> Tensor:

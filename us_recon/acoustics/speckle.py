@@ -23,31 +23,37 @@ PERIOD = 64
 """Lattice points after which the field repeats: a power of two."""
 
 
-def scatterers(
+def scattered(
+    amplitude: Float[Tensor, "poses beams samples"],
     plane_mm: Float[Tensor, "beams samples 2"],
     T_lattice_transducer: Float[Tensor, "poses 4 4"],
     seed: int,
-) -> Float[Tensor, "2 poses beams samples"]:
-    """Return the real and imaginary part of the field; each has variance 1/2.
+) -> tuple[Float[Tensor, "poses beams samples"], Float[Tensor, "poses beams samples"]]:
+    """Return the real and imaginary part of the field times an amplitude.
+
+    Without it each part has variance 1/2. Gradients flow, once, to amplitude and affines.
 
     Args:
+        amplitude: How much scatters at each sample.
         plane_mm: Samples (x, y) in the transducer frame.
-        T_lattice_transducer: Affines from there to units of the lattice's spacing. Gradients flow
-            to them, once.
+        T_lattice_transducer: Affines from there to units of the lattice's spacing.
         seed: Which field.
     """
     table = _table_on(seed, plane_mm.dtype, plane_mm.device)
     if not is_compiled_for(plane_mm):
-        return scatterers_torch(table, points_of(plane_mm, T_lattice_transducer))
+        real, imaginary = scatterers_torch(table, points_of(plane_mm, T_lattice_transducer))
+        return amplitude * real, amplitude * imaginary
     affine = T_lattice_transducer[:, :3].contiguous()
-    found: Tensor = _Scatterers.apply(table, plane_mm, affine)  # type: ignore[no-untyped-call]
+    found: tuple[Tensor, Tensor] = _Scattered.apply(  # type: ignore[no-untyped-call]
+        amplitude.contiguous(), table, plane_mm, affine
+    )
     return found
 
 
 def scatterers_torch(
     table: Float[Tensor, "p p p 2"], lattice: Float[Tensor, "*samples 3"]
 ) -> Float[Tensor, "2 ..."]:
-    """Return the same in plain PyTorch, on any device: the twin of the compiled pass."""
+    """Return the field in plain PyTorch, on any device: the twin of the compiled pass."""
     lower = lattice.detach().floor()
     share, corner = lattice - lower, lower.long()
     steps = constant((PERIOD * PERIOD, PERIOD, 1), torch.long, lattice.device)
@@ -72,37 +78,47 @@ def _table_on(seed: int, dtype: torch.dtype, device: torch.device) -> Float[Tens
     return on_device(_table(seed), dtype, device)
 
 
-class _Scatterers(torch.autograd.Function):
+class _Scattered(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: torch.autograd.function.FunctionCtx, table: Tensor, plane: Tensor, affine: Tensor
-    ) -> Tensor:
-        ctx.save_for_backward(table, plane, affine)
-        beams, samples, _ = plane.shape
-        found = plane.new_empty(2, len(affine), beams, samples)
-        arrays = [tensor.detach().numpy() for tensor in (table, plane, affine, found)]
-        in_threads(len(affine) * beams, lambda low, high: _look_up(*arrays, low, high))
+        ctx: torch.autograd.function.FunctionCtx,
+        amplitude: Tensor,
+        table: Tensor,
+        plane: Tensor,
+        affine: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(amplitude, table, plane, affine)
+        found = torch.empty_like(amplitude), torch.empty_like(amplitude)
+        given = (table, plane, affine, amplitude, *found)
+        arrays = [tensor.detach().numpy() for tensor in given]
+        in_threads(len(affine) * len(plane), lambda low, high: _look_up(*arrays, low, high))
         return found
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(
-        ctx: torch.autograd.function.FunctionCtx, pull: Tensor
-    ) -> tuple[None, None, Tensor]:
-        table, plane, affine = ctx.saved_tensors  # type: ignore[attr-defined]
+        ctx: torch.autograd.function.FunctionCtx, by_real: Tensor, by_imaginary: Tensor
+    ) -> tuple[Tensor, None, None, Tensor]:
+        amplitude, table, plane, affine = ctx.saved_tensors  # type: ignore[attr-defined]
+        by_amplitude = torch.empty_like(amplitude)
         by_beam = torch.zeros(len(affine), len(plane), 3, 3, dtype=torch.float64)
-        arrays = [tensor.numpy() for tensor in (table, plane, affine, pull.contiguous(), by_beam)]
+        pulls = by_real.contiguous(), by_imaginary.contiguous()
+        given = (table, plane, affine, amplitude, *pulls, by_amplitude, by_beam)
+        arrays = [tensor.numpy() for tensor in given]
         in_threads(
             len(affine) * len(plane), lambda low, high: _look_up_backward(*arrays, low, high)
         )
-        return None, None, affine_slope(by_beam, affine)
+        return by_amplitude, None, None, affine_slope(by_beam, affine)
 
 
 Array = NDArray[np.float64]
 
 
 @compiled
-def _look_up(table: Array, plane: Array, affine: Array, values: Array, low: int, high: int) -> None:
+def _look_up(
+    table: Array, plane: Array, affine: Array, amplitude: Array, real: Array, imaginary: Array,
+    low: int, high: int,
+) -> None:  # fmt: skip
     one = plane.dtype.type(1.0)
     wrap = PERIOD - 1
     for beam_of_all in range(low, high):
@@ -118,18 +134,24 @@ def _look_up(table: Array, plane: Array, affine: Array, values: Array, low: int,
             a, b, c = one - s, one - t, one - u
             w0, w1, w2, w3 = b * c, b * u, t * c, t * u
             scale = one / np.sqrt((s * s + a * a) * (t * t + b * b) * (u * u + c * c))
+            scale *= amplitude[pose, beam, n]
             for part in range(2):
                 before = (w0 * table[i, j, k, part] + w1 * table[i, j, k1, part]
                           + w2 * table[i, j1, k, part] + w3 * table[i, j1, k1, part])  # fmt: skip
                 behind = (w0 * table[i1, j, k, part] + w1 * table[i1, j, k1, part]
                           + w2 * table[i1, j1, k, part] + w3 * table[i1, j1, k1, part])  # fmt: skip
-                values[part, pose, beam, n] = (a * before + s * behind) * scale
+                found = (a * before + s * behind) * scale
+                if part == 0:
+                    real[pose, beam, n] = found
+                else:
+                    imaginary[pose, beam, n] = found
 
 
 @compiled
 def _look_up_backward(
-    table: Array, plane: Array, affine: Array, pull: Array, by_beam: Array, low: int, high: int
-) -> None:
+    table: Array, plane: Array, affine: Array, amplitude: Array, by_real: Array,
+    by_imaginary: Array, by_amplitude: Array, by_beam: Array, low: int, high: int,
+) -> None:  # fmt: skip
     one, zero = plane.dtype.type(1.0), plane.dtype.type(0.0)
     two = one + one
     wrap = PERIOD - 1
@@ -148,7 +170,8 @@ def _look_up_backward(
             scale = one / np.sqrt(in_i * in_j * in_k)
             by_i, by_j, by_k, along = zero, zero, zero, zero
             for part in range(2):
-                g = pull[part, pose, beam, n] * scale
+                g = by_real[pose, beam, n] if part == 0 else by_imaginary[pose, beam, n]
+                g *= scale
                 a0, a1 = table[i, j, k, part], table[i, j, k1, part]
                 b0, b1 = table[i, j1, k, part], table[i, j1, k1, part]
                 c0, c1 = table[i1, j, k, part], table[i1, j, k1, part]
@@ -166,4 +189,6 @@ def _look_up_backward(
             by_i -= along * (two * s - one) / in_i
             by_j -= along * (two * t - one) / in_j
             by_k -= along * (two * u - one) / in_k
-            add_outer(total, by_i, by_j, by_k, p, q)
+            by_amplitude[pose, beam, n] = along
+            loud = amplitude[pose, beam, n]
+            add_outer(total, loud * by_i, loud * by_j, loud * by_k, p, q)
