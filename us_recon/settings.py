@@ -147,3 +147,12 @@ def overridden(settings: T, values: Mapping[str, Any]) -> T:
     """
     current = {item.name: getattr(settings, item.name) for item in fields(settings)}  # type: ignore[arg-type]
     return from_mapping(type(settings), {**current, **values})
+
+
+def valid(settings: T) -> T:
+    """Return settings that were built in code, with each value checked as a file's would be.
+
+    Raises:
+        ConfigError: A wrong type or a value out of range.
+    """
+    return overridden(settings, {})

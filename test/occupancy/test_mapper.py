@@ -192,3 +192,6 @@ def test_settings_are_checked() -> None:
         from_mapping(MapperSettings, {"method": "octree"})
     with pytest.raises(ConfigError, match="spacing_mm"):
         from_mapping(MapperSettings, {"spacing_mm": 0.0})
+    # Also those that nobody read from a file.
+    with pytest.raises(ConfigError, match="detector is 'rule'; expected one of ridge"):
+        OccupancyMapper(MapperSettings(detector="rule"))

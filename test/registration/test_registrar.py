@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from us_recon.errors import InputError
+from us_recon.errors import ConfigError, InputError
 from us_recon.geometry.rigid import exp_se3, make_rigid, transform_points
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.volume import Volume
@@ -330,3 +330,8 @@ def test_a_run_that_ends_refines_the_pose_at_rest_on_all_frames(
     assert error_mm(update.T_world_mri, attempted.T_world_mri) < 0.05
     spread = [np.trace(one.covariance) for one in (update, attempted)]
     assert spread[0] == pytest.approx(spread[1], rel=0.2)
+
+
+def test_settings_built_in_code_are_checked(volume: Volume) -> None:
+    with pytest.raises(ConfigError, match="threads is 0"):
+        MriRegistration(volume, RegistrationSettings(threads=0))

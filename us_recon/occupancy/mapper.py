@@ -22,7 +22,7 @@ from us_recon.occupancy.region import Shown, labelled_region
 from us_recon.occupancy.slice_thickness import SliceThickness
 from us_recon.occupancy.surface import SurfaceSource
 from us_recon.occupancy.views import View, ViewLog
-from us_recon.settings import from_mapping
+from us_recon.settings import from_mapping, valid
 
 if TYPE_CHECKING:  # it learns with PyTorch, which other maps can do without
     from us_recon.occupancy.label_learning import LabelLearner
@@ -81,9 +81,9 @@ class OccupancyMapper:
 
         Raises:
             InputError: The file of the prior cannot be read.
-            ConfigError: Settings that do not go together.
+            ConfigError: Settings out of range or that do not go together.
         """
-        self.settings = settings or MapperSettings()
+        self.settings = valid(settings or MapperSettings())
         self._prior = read_prior(self.settings.prior) if self.settings.prior else None
         self.reset()
 

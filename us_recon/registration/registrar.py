@@ -33,6 +33,7 @@ from us_recon.registration.updates import (
     followed,
     judged,
 )
+from us_recon.settings import valid
 
 __all__ = ["MriRegistration", "RegistrationUpdate"]
 
@@ -72,8 +73,9 @@ class MriRegistration:
 
         Raises:
             InputError: A volume holds no image.
+            ConfigError: Settings out of range.
         """
-        self.settings = settings or RegistrationSettings()
+        self.settings = valid(settings or RegistrationSettings())
         self.channels = make_channels(images, self.settings)
         self._coarse_channels = make_coarse_channels(images, self.settings)
         self.window = KeyframeWindow(
