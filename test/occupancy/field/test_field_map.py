@@ -55,10 +55,10 @@ def test_shadow_alone_tells_where_bone_is(from_shadow: FieldMap) -> None:
     assert np.percentile(np.abs(face - 20.0), 75) < 0.6
 
 
-def patch(size_mm: float) -> Mesh:
-    """Return a square 20 mm deep that faces the probe."""
+def patch(size_mm: float, depth_mm: float = 20.0) -> Mesh:
+    """Return a square that faces the probe."""
     x, z = np.array([[0, 0], [0, 1], [1, 1], [1, 0]], np.float32).T * size_mm
-    corners = np.column_stack([x, np.full_like(x, 20.0), z + 2.0])
+    corners = np.column_stack([x, np.full_like(x, depth_mm), z + 2.0])
     return Mesh(corners, np.array([[0, 2, 1], [0, 3, 2]], np.int32))
 
 
@@ -71,7 +71,14 @@ def test_a_small_part_needs_the_voxels_to_speak_for_it(from_shadow: FieldMap) ->
         at = grid.locate(np.array([[4, deep, 6]]))
         grid.value[at], grid.weight[at] = 1.0, 1.0
         assert from_shadow.shown_parts(small).is_empty == (not shown)
+    # The voxel beside it lies in the next block.
+    assert not from_shadow.shown_parts(patch(4.0, depth_mm=22.5)).is_empty
     grid.clear()
+    for voxel in ([4, 24, 6], [4, 23, 6], [-1, 23, 1]):
+        at = grid.locate(np.array([voxel]))
+        grid.value[at], grid.weight[at] = 1.0, 1.0
+        assert not from_shadow.shown_parts(patch(4.0, depth_mm=23.5)).is_empty
+        grid.clear()
 
 
 def test_tissue_without_shadow_stays_empty(
