@@ -48,10 +48,10 @@ def test_a_surface_stays_where_it_is(geometry: ProbeGeometry) -> None:
 
 
 def test_nothing_is_put_between_two_surfaces_nor_where_one_ends() -> None:
-    depth_mm = np.where(np.arange(BEAMS) < 100, 20.0, 30.0)
-    depth_mm[150:] = np.nan
+    depth_mm = np.where(np.arange(BEAMS) < 101, 20.0, 30.0)
+    depth_mm[149:] = np.nan
     found = taken_over(PROBES[1], depth_mm)
     assert set(found[np.isfinite(found)].tolist()) == {20.0, 30.0}
-    # Of 128 beams those up to 99.5 and 149.5 of 191.
+    # Of 128 beams those up to 100.5 and 148.5 of 191: beam 67 lies at 100.8, beam 99 at 148.9.
     assert (found == 20.0).sum() == 67
-    assert np.isfinite(found).sum() == 100
+    assert np.isfinite(found).sum() == 99
