@@ -56,7 +56,7 @@ lint: setup
 demo: setup
 	@$(ENV) us-recon demo --out demo_output
 
-## bench: every benchmark, about an hour and a half; tables in benchmarks/results/
+## bench: every benchmark, about four hours on two cores; tables in benchmarks/results/
 bench: $(STAMPS)/bench
 	@$(ENV) for name in $(BENCHMARKS); do \
 		echo "== $$name"; python -m "benchmarks.$$name" || exit 1; done
