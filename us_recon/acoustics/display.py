@@ -128,14 +128,9 @@ def _show(
     floor, slope = numbers[0], numbers[1]
     for beam in range(low, high):
         out, here, there = shown[beam], mirrors[beam], imaginary[beam]
-        if real.shape[0] > 0:
-            more = real[beam]
-            for n in range(len(out)):
-                inner = here[n] + more[n]
-                out[n] = floor + inner * inner + there[n] * there[n]
-        else:
-            for n in range(len(out)):
-                out[n] = floor + here[n] * here[n] + there[n] * there[n]
+        for n in range(len(out)):
+            inner = here[n] + real[beam, n] if real.shape[0] > 0 else here[n]
+            out[n] = floor + inner * inner + there[n] * there[n]
         for n in range(len(out)):
             level = offset[n] + slope * logarithm(out[n])
             # Written so that what is not a number stays so.

@@ -16,7 +16,7 @@ from us_recon.acoustics.fields import BeamFields, look_up, pack
 from us_recon.acoustics.fit_settings import DeviceFitSettings
 from us_recon.acoustics.measured_levels import Cells, mean_level_db
 from us_recon.acoustics.optics import make_optics
-from us_recon.acoustics.renderer import displayed, received
+from us_recon.acoustics.renderer import displayed, received, turned
 from us_recon.acoustics.settings import DeviceParameters, RenderSettings, device_parameters
 from us_recon.acoustics.volume import AcousticVolume
 from us_recon.geometry.rigid import invert_rigid
@@ -58,8 +58,7 @@ def look_at(
         found = look_up(packed, plane_mm, T_index.to(packed))
     doubled = BeamFields(**{name: value.double().cpu() for name, value in vars(found).items()})
     beams = probe_tensors(probe, poses.dtype, poses.device).directions
-    directions = beams @ poses[:, :3, :2].mT
-    return Scene(doubled, poses, directions, probe)
+    return Scene(doubled, poses, turned(beams, poses), probe)
 
 
 def level_db(
