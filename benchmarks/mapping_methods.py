@@ -57,21 +57,23 @@ def looked_at_again(method: MapMethod, **settings: Any) -> MappingMethod:
 
     def run(frames: Sequence[TrackedFrame]) -> Mesh:
         mapper = OccupancyMapper(MapperSettings(method=method, surfaces="auto", **settings))
-        for again in (False, True):
-            if again:
-                mapper.look_again(LOOK_AGAIN_STEPS)
-            for frame in frames:
-                mapper.integrate(frame)
-        return mapper.snapshot().mesh
+        for frame in frames:
+            mapper.integrate(frame, steps=0)
+        mapper.look_again(LOOK_AGAIN_STEPS)
+        return _mapped(frames, mapper)
 
     return run
 
 
 def mapped(frames: Sequence[TrackedFrame], settings: MapperSettings) -> Mesh:
     """Return the surface after all frames, as the mapper gives it."""
-    mapper = OccupancyMapper(settings)
+    return _mapped(frames, OccupancyMapper(settings))
+
+
+def _mapped(frames: Sequence[TrackedFrame], mapper: OccupancyMapper) -> Mesh:
     for frame in frames:
         mapper.integrate(frame)
+    mapper.settle()
     return mapper.snapshot().mesh
 
 

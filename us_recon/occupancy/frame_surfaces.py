@@ -6,13 +6,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from us_recon.imaging.frame import TrackedFrame
+from us_recon.occupancy.agreement import Agreement
 from us_recon.occupancy.bone_detector import BoneDetector
-from us_recon.occupancy.field.agreement import Agreement
 from us_recon.occupancy.labels import label_surface
 from us_recon.occupancy.map_files import MapRecord
 from us_recon.occupancy.mapper_settings import MapperSettings
 from us_recon.occupancy.prior.decoder import ImageDecoder
-from us_recon.occupancy.surface import BeamSurface, SurfaceSource
+from us_recon.occupancy.surface import BeamSurface
 
 if TYPE_CHECKING:  # it learns with PyTorch, which other detectors can do without
     from us_recon.occupancy.label_learning import LabelLearner
@@ -26,6 +26,7 @@ class FrameSurfaces:
     Attributes:
         detector: Finds it where there is no label.
         learner: What an adaptive detector has learnt from labels; else None.
+        agreement: How well labels and detector agree.
     """
 
     def __init__(self, settings: MapperSettings, decoder: ImageDecoder | None) -> None:
@@ -40,6 +41,7 @@ class FrameSurfaces:
         """
         self._settings, self._decoder = settings, decoder
         self.detector = BoneDetector(settings.bone_detector())
+        self.agreement = Agreement()
         self.learner = _learner(settings, decoder) if settings.detector == "adaptive" else None
         self._learns = True
         if self.learner is None and decoder is not None and settings.detector != "ridge":
@@ -51,28 +53,24 @@ class FrameSurfaces:
     ) -> BeamSurface | None:
         """Return the surface that a frame shows, None where its source is not to be used.
 
-        The detector's calibration takes the frame in; one that adapts learns from its label.
+        The detector's calibration takes the frame in; one that adapts learns from its label. Where
+        both labels and detector are used, each tells how far to trust the other.
 
         Args:
             frame: The frame.
             label: Its label, with the target's value alone.
             learning_steps: Steps that are learnt from it; as many as the settings say unless told.
         """
+        marked = None
         if label is not None and self._settings.surfaces != "detector":
             self._learn(frame, label, learning_steps)
-            return label_surface(label, frame.geometry)
+            marked = label_surface(label, frame.geometry)
         if self._settings.surfaces == "label":
-            return None
-        return self.detector(frame.image, frame.geometry)
-
-    def checked(
-        self, frame: TrackedFrame, surface: BeamSurface | None, agreement: Agreement
-    ) -> BeamSurface | None:
-        """Let labels and detector check each other; return what is to be used."""
-        if surface is None or surface.source == SurfaceSource.DETECTOR:
-            return None if surface is None else agreement.weighted(surface)
+            return marked
         found = self.detector(frame.image, frame.geometry)
-        return agreement.weighted(found) if agreement.contradicts(surface, found) else surface
+        if marked is not None and not self.agreement.contradicts(marked, found):
+            return marked
+        return self.agreement.weighted(found)
 
     def taught(self, steps: int) -> "FrameSurfaces":
         """Return what begins the recording once more with all that its labels have taught.
@@ -92,6 +90,7 @@ class FrameSurfaces:
         if self.learner is not None and record.learnt is not None:
             self.learner.restore(record.learnt)
             self._use_what_was_learnt()
+        self.agreement.shares = list(record.shares)
         if record.geometry is not None and record.calibration is not None:
             self.detector.resume(record.geometry, record.calibration)
 

@@ -1,9 +1,12 @@
 """A map in one file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
 
 from us_recon.imaging.probe import ProbeGeometry
 from us_recon.occupancy.archives import ArchiveKind, opened_archive, write_archive
@@ -11,12 +14,13 @@ from us_recon.occupancy.block_grid import GridArrays
 from us_recon.occupancy.brightness import Calibration
 from us_recon.occupancy.views import ViewLog
 
-VERSION = 4
+VERSION = 5
 _KIND = ArchiveKind(
     format="us_recon occupancy map",
     name="an occupancy map",
     version=VERSION,
-    readable=(1, 2, 3, 4),  # 1: no field, 2: nothing learnt from labels, 3: no beams' directions
+    # 1: no field, 2: nothing learnt, 3: no beams' directions, 4: no shares but a field's
+    readable=(1, 2, 3, 4, 5),
     made_by="the mapper writes one as map.npz",
 )
 _FIELD, _LEARNT = "field_", "learnt_"
@@ -36,6 +40,8 @@ class MapRecord:
         views: Pose and geometry of each frame.
         field: What a field goes on from, None where the map has none.
         learnt: What a detector goes on from that learns from labels, None likewise.
+        shares: How far labels and detector agree (see `Agreement`).
+        T_world_labelled: Pose of the newest frame with a label, None where there was none.
     """
 
     settings: Mapping[str, Any]
@@ -47,6 +53,8 @@ class MapRecord:
     views: ViewLog
     field: Mapping[str, Any] | None = None
     learnt: Mapping[str, Any] | None = None
+    shares: Sequence[float] = ()
+    T_world_labelled: Float64[np.ndarray, "4 4"] | None = None
 
 
 def write_map(record: MapRecord, path: Path) -> None:
@@ -69,7 +77,10 @@ def write_map(record: MapRecord, path: Path) -> None:
         "weight": record.grid.weight,
         "poses": poses,
         "pose_geometry": pose_geometry,
+        "shares": np.array(record.shares),
     }
+    if record.T_world_labelled is not None:
+        arrays["T_world_labelled"] = record.T_world_labelled
     calibration = record.calibration
     if calibration is not None:
         header["calibration"] = {
@@ -96,10 +107,11 @@ def read_map(path: Path) -> MapRecord:
 def _record(header: Mapping[str, Any], archive: Mapping[str, Any]) -> MapRecord:
     geometry = header["geometry"]
     calibration = header.get("calibration")
-    field, learnt = (
+    of_field, learnt = (
         {name.removeprefix(prefix): archive[name] for name in archive if name.startswith(prefix)}
         for prefix in (_FIELD, _LEARNT)
     )
+    shares = archive.get("shares", of_field.pop("shares", np.zeros(0)))
     return MapRecord(
         settings=header["settings"],
         frames=header["frames"],
@@ -112,6 +124,8 @@ def _record(header: Mapping[str, Any], archive: Mapping[str, Any]) -> MapRecord:
             archive["pose_geometry"],
             [ProbeGeometry.from_fields(values) for values in header["geometries"]],
         ),
-        field=field or None,
+        field=of_field or None,
         learnt=learnt or None,
+        shares=shares.tolist(),
+        T_world_labelled=archive.get("T_world_labelled"),
     )

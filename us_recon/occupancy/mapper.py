@@ -138,10 +138,7 @@ class OccupancyMapper:
         if self.settings.target == "organ":
             label = self._label(frame)
             return None if label is None else labelled_region(label, frame.image, frame.geometry)
-        surface = self._surfaces.of(frame, self._label(frame), learning_steps)
-        if isinstance(self._map, FieldMap) and self.settings.surfaces == "auto":
-            return self._surfaces.checked(frame, surface, self._map.agreement)
-        return surface
+        return self._surfaces.of(frame, self._label(frame), learning_steps)
 
     def _fused(self, frame: TrackedFrame, shown: Shown | None, steps: int | None) -> int:
         """Take what a frame shows into the map; return how many voxels that changed."""
@@ -149,7 +146,8 @@ class OccupancyMapper:
         if shown is None and not by_field and self.settings.target == "organ":
             return 0  # slices are as far apart as labels are: frames between leave the gap open
         comes_again = frame.late and (by_field or self.settings.target == "bone")
-        half_thickness_mm = self._slices.last_mm if comes_again else self._slices(frame)
+        labelled = shown is not None and shown.source == SurfaceSource.LABEL
+        half_thickness_mm = self._slices(frame, labelled=labelled, again=comes_again)
         if isinstance(self._map, FieldMap):
             voxels = self._map.integrate(frame, shown, half_thickness_mm)
             self._map.step_later(self.settings.steps_per_frame if steps is None else steps)
@@ -179,6 +177,17 @@ class OccupancyMapper:
         """Fit a field for some more steps to what it was shown; other maps have nothing to do."""
         if isinstance(self._map, FieldMap):
             self._map.step(count)
+
+    def settle(self, steps: int | None = None) -> None:
+        """Bring a field to rest at the end of a scan; other maps have nothing to do.
+
+        Scanning may go on afterwards.
+
+        Args:
+            steps: For how many steps; as many as the settings say unless told.
+        """
+        if isinstance(self._map, FieldMap):
+            self._map.settle(self.settings.settle_steps if steps is None else steps)
 
     def look_again(self, steps: int) -> None:
         """Forget the map, but not what labels have taught; show the frames once more from there.
@@ -240,6 +249,8 @@ class OccupancyMapper:
             grid=self._map.grid.arrays(),
             field=self._map.state() if isinstance(self._map, FieldMap) else None,
             learnt=self.learner.state() if self.learner and self.learner.labels else None,
+            shares=self._surfaces.agreement.shares,
+            T_world_labelled=self._slices.T_labelled,
             geometry=self._surfaces.detector.geometry,
             calibration=self._surfaces.detector.calibration,
             views=self._views,
@@ -271,6 +282,7 @@ class OccupancyMapper:
         mapper._views = record.views
         for view in record.views.views()[-1:]:
             mapper._slices.T_last = view.T_world_transducer
+        mapper._slices.T_labelled = record.T_world_labelled
         return mapper
 
     def _message(self, mesh: Mesh, full: bool) -> str:

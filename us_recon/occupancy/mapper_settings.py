@@ -107,6 +107,12 @@ class MapperSettings:
     steps_per_frame: int = setting(
         4, "Steps that a field is fitted for with every frame", minimum=0, maximum=1000
     )
+    settle_steps: int = setting(
+        1000,
+        "Steps that a field is fitted for at the end of a scan, to all of it, smaller and smaller",
+        minimum=0,
+        maximum=100_000,
+    )
     label_loss: str = setting(
         FieldSettings.label_loss,
         "Label loss of a field: balanced over free space, face and what is behind it; or "

@@ -111,7 +111,7 @@ def _observe_surface(
     slab = voxels_in_slab(T_world_transducer, region, spacing_mm)
     index = surface.geometry.mm_to_beams(slab.local_mm[:, :2].astype(np.float64))
     reach_mm = index[:, 1] * surface.geometry.sample_step_mm
-    depth_mm, confidence = _at_beams(surface, index[:, 0])
+    depth_mm, confidence = surface.between_beams(index[:, 0], jump_mm=_JUMP_MM)
     front_mm = (depth_mm - reach_mm).astype(np.float32)
     weight = confidence * (1.0 - np.abs(slab.local_mm[:, 2]) / np.float32(half_thickness_mm))
     # A beam without a surface has NaN here and fails every comparison.
@@ -147,19 +147,3 @@ def _region(
         y_mm=(low[1], high[1]),
         half_thickness_mm=half_thickness_mm,
     )
-
-
-def _at_beams(
-    surface: BeamSurface, beam: Float64[np.ndarray, " n"]
-) -> tuple[Float64[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
-    """Return depth and confidence between beams; the nearest beam's where one has no surface."""
-    count = len(surface.depth_mm)
-    depth_mm = np.where(surface.found, surface.depth_mm, np.nan).astype(np.float64)
-    inside = (beam >= -0.5) & (beam <= count - 0.5)
-    nearest = np.clip(np.rint(beam), 0, count - 1).astype(np.int64)
-    left = np.clip(np.floor(beam), 0, count - 2).astype(np.int64)
-    part = np.clip(beam - left, 0.0, 1.0)
-    rise_mm = depth_mm[left + 1] - depth_mm[left]
-    between = np.abs(rise_mm) <= _JUMP_MM  # false for NaN
-    depth_mm = np.where(between, depth_mm[left] + part * rise_mm, depth_mm[nearest])
-    return np.where(inside, depth_mm, np.nan), surface.confidence[nearest]

@@ -45,14 +45,34 @@ class SliceThickness:
         self.least_mm = min(_LEAST_VOXELS * spacing_mm, most_mm)
         self.most_mm = most_mm
         self.T_last: Float64[np.ndarray, "4 4"] | None = None
-        self.last_mm = most_mm
-        """Half thickness of the frame before."""
+        self.T_labelled: Float64[np.ndarray, "4 4"] | None = None
+        self._last_mm = most_mm
 
-    def __call__(self, frame: TrackedFrame) -> float:
-        """Return the half thickness (mm) of the next frame's slab."""
-        before, self.T_last = self.T_last, frame.T_world_transducer
-        self.last_mm = self.most_mm
-        if before is not None:
-            gap_mm = elevation_gap_mm(before, frame.T_world_transducer, frame.geometry)
-            self.last_mm = float(np.clip(_OVERLAP * gap_mm, self.least_mm, self.most_mm))
-        return self.last_mm
+    def __call__(
+        self, frame: TrackedFrame, *, labelled: bool = False, again: bool = False
+    ) -> float:
+        """Return the half thickness (mm) of a frame's slab.
+
+        A label is worth more than what a detector finds in the frames beside it: it speaks as far
+        as to the label before, if that is not too far.
+
+        Args:
+            frame: The frame.
+            labelled: Whether its surface comes from a label.
+            again: It is the frame before once more, with its label.
+        """
+        if not again:
+            self._last_mm = self._over_gap(self.T_last, frame, _OVERLAP)
+            self.T_last = frame.T_world_transducer
+        if not labelled:
+            return self._last_mm
+        before, self.T_labelled = self.T_labelled, frame.T_world_transducer
+        return max(self._last_mm, self._over_gap(before, frame, 1.0))
+
+    def _over_gap(
+        self, before: Float64[np.ndarray, "4 4"] | None, frame: TrackedFrame, overlap: float
+    ) -> float:
+        if before is None:
+            return self.most_mm
+        gap_mm = elevation_gap_mm(before, frame.T_world_transducer, frame.geometry)
+        return float(np.clip(overlap * gap_mm, self.least_mm, self.most_mm))

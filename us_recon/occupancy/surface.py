@@ -41,6 +41,37 @@ class BeamSurface:
         """Beams on which a surface is seen."""
         return np.isfinite(self.depth_mm) & self.contact
 
+    def between_beams(
+        self, beam: Float64[np.ndarray, " n"], *, jump_mm: float
+    ) -> tuple[Float64[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
+        """Return depth (mm) and confidence between beams; the nearest beam's where one has none.
+
+        Args:
+            beam: Fractional indices of beams. Half a beam beyond the outermost and further there is
+                no depth (NaN).
+            jump_mm: Neighbouring beams further apart than this are on different surfaces.
+        """
+        count = len(self.depth_mm)
+        depth_mm = np.where(self.found, self.depth_mm, np.nan).astype(np.float64)
+        inside = (beam >= -0.5) & (beam <= count - 0.5)
+        nearest = np.clip(np.rint(beam), 0, count - 1).astype(np.int64)
+        left = np.clip(np.floor(beam), 0, count - 2).astype(np.int64)
+        part = np.clip(beam - left, 0.0, 1.0)
+        rise_mm = depth_mm[left + 1] - depth_mm[left]
+        goes_on = np.abs(rise_mm) <= jump_mm  # false for NaN
+        depth_mm = np.where(goes_on, depth_mm[left] + part * rise_mm, depth_mm[nearest])
+        return np.where(inside, depth_mm, np.nan), self.confidence[nearest]
+
+    def on_beams_of(
+        self, geometry: ProbeGeometry, *, jump_mm: float
+    ) -> tuple[Float32[np.ndarray, " beams"], Float32[np.ndarray, " beams"]]:
+        """Return depth (mm) and confidence on the beams of the same probe with more or fewer."""
+        ends = geometry.beam_points_mm[:, -1]  # at the face those of a phased array meet
+        at = np.clip(self.geometry.mm_to_beams(ends)[:, 0], 0, len(self.depth_mm) - 1)
+        depth_mm, confidence = self.between_beams(at, jump_mm=jump_mm)
+        confidence = np.where(np.isfinite(depth_mm), confidence, 0)
+        return depth_mm.astype(np.float32), confidence.astype(np.float32)
+
     def points_mm(
         self, T_world_transducer: Float64[np.ndarray, "4 4"]
     ) -> Float64[np.ndarray, "points 3"]:

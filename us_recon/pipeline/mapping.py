@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from us_recon.files import atomic_path
-from us_recon.occupancy.mapper import MapSnapshot, OccupancyMapper
+from us_recon.occupancy.mapper import MapMethod, MapSnapshot, OccupancyMapper
 from us_recon.occupancy.mesh_files import write_mesh
 from us_recon.occupancy.prior.decoder import ImageDecoder
 
@@ -68,6 +68,19 @@ def save_map_outputs(
     with atomic_path(folder / SUMMARY_FILE) as partial:
         partial.write_text(json.dumps(summary, indent=2) + "\n")
     return snapshot
+
+
+def save_settled_map_outputs(
+    mapper: OccupancyMapper, folder: Path, drops: dict[str, int] | None = None
+) -> MapSnapshot:
+    """Write what `save_map_outputs` does at the end of a scan: a field when it has come to rest.
+
+    Before that it is written as it is, for whatever may end the process meanwhile.
+    """
+    if mapper.settings.method == MapMethod.FIELD:
+        save_map_outputs(mapper, folder, drops)
+        mapper.settle()
+    return save_map_outputs(mapper, folder, drops)
 
 
 def _decoder(decoder: ImageDecoder | None) -> dict[str, Any] | None:

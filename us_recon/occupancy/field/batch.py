@@ -50,21 +50,28 @@ class Batch:
 
 
 def draw_batch(
-    replay: Replay, settings: FieldSettings, random: np.random.Generator
+    replay: Replay, settings: FieldSettings, random: np.random.Generator, *, settling: bool = False
 ) -> Batch | None:
     """Draw half of the scanlines from the newest frame, the rest from all frames held.
+
+    Args:
+        replay: The frames.
+        settings: How many of each are drawn.
+        random: Source of the choices.
+        settling: No frame is new any more: all count alike.
 
     Returns:
         The data of one step; None where no frame drawn has contact.
     """
-    picks = _drawn(replay, settings.beams_per_step, _NEWEST_LINES, random)
+    newest = 0.0 if settling else 1.0
+    picks = _drawn(replay, settings.beams_per_step, newest * _NEWEST_LINES, random)
     if len(picks.frame) == 0:
         return None
     depths_mm = replay.lines.depths_mm
     shape = (len(picks.frame), len(depths_mm))
     points = picks.points_mm(np.broadcast_to(depths_mm, shape)).reshape(-1, 3)
     line_label, line_weight = _line_labels(replay, picks, settings)
-    known, occupied, weight = _known_points(replay, settings, random)
+    known, occupied, weight = _known_points(replay, settings, random, newest * _NEWEST_LABELS)
     return Batch(
         picks=picks,
         points_mm=np.concatenate([points, known]),
@@ -95,15 +102,21 @@ def _trust(
 
 
 def _known_points(
-    replay: Replay, settings: FieldSettings, random: np.random.Generator
+    replay: Replay, settings: FieldSettings, random: np.random.Generator, newest: float
 ) -> tuple[Float32[np.ndarray, "points 3"], PointValues, PointValues]:
-    """Return points at which occupancy is known, what it is, and how much that counts."""
+    """Return points at which occupancy is known, what it is, and how much that counts.
+
+    Of surfaces, a share `newest` is drawn from the newest frame.
+    """
     unlabelled = settings.sound_passes and not replay["labelled"].any()
     if settings.label_loss != "balanced" or unlabelled:
         nothing = np.zeros(0, np.float32)
         return np.zeros((0, 3), np.float32), nothing, nothing
-    draw = _of_regions if settings.sound_passes else _of_surfaces
-    picks, samples = draw(replay, settings, random)
+    picks, samples = (
+        _of_regions(replay, settings, random)
+        if settings.sound_passes
+        else _of_surfaces(replay, settings, random, newest)
+    )
     known = samples.weight > 0
     share = np.float32(1 / max(known.size, 1))
     points = picks.points_mm(samples.depth_mm)[known]
@@ -111,9 +124,9 @@ def _known_points(
 
 
 def _of_surfaces(
-    replay: Replay, settings: FieldSettings, random: np.random.Generator
+    replay: Replay, settings: FieldSettings, random: np.random.Generator, newest: float
 ) -> tuple[BeamPicks, DepthSamples]:
-    picks = _drawn(replay, settings.labels_per_step, _NEWEST_LABELS, random)
+    picks = _drawn(replay, settings.labels_per_step, newest, random)
     samples = balanced_samples(
         replay["depth_mm"][picks.frame, picks.beam],
         _trust(replay, picks, settings),

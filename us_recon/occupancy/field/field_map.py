@@ -13,8 +13,7 @@ from us_recon.errors import InputError
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.occupancy.block_grid import BLOCK, BlockGrid, block_keys
 from us_recon.occupancy.brightness import Calibration
-from us_recon.occupancy.field.agreement import Agreement
-from us_recon.occupancy.field.fit import FieldFit
+from us_recon.occupancy.field.fit import FieldFit, Learnt
 from us_recon.occupancy.field.raster import FieldRaster
 from us_recon.occupancy.field.reading import FieldReading
 from us_recon.occupancy.field.replay import Replay
@@ -43,6 +42,7 @@ from us_recon.occupancy.voxels import LogOddsMap
 _TOUCHING_VOXELS = 2.0
 _CROSSING = 0.8  # length of the mean direction: with less, over a tenth may come from behind
 _FIRST_FRAMES, _FIRST_STEPS = 10, 16  # a network that has seen nothing needs some steps first
+_SETTLED_PACE = 0.1  # of the learning rates, at the end of a scan
 
 
 class FieldMap:
@@ -64,12 +64,12 @@ class FieldMap:
         self.seen = SeenVoxels(fine, coarse, min_depth_mm)
         self.replay: Replay | None = None
         self.calibration: Calibration | None = None
-        self.agreement = Agreement()
         self.refused_frames = 0
         self.raster = FieldRaster(self.grid.spacing_mm)
         self.live = LiveSurface(self.grid.spacing_mm, min_weight=0.0)
         self._thread = ThreadPoolExecutor(1, "us_recon field")
         self._under_way: Future[None] | None = None
+        self._settled_at = 0
 
     @property
     def full(self) -> bool:
@@ -133,15 +133,31 @@ class FieldMap:
         if steps is not None:
             steps.result()
 
+    def settle(self, count: int) -> None:
+        """Come to rest at the end of a scan: steps on all frames alike, smaller and smaller.
+
+        Steps of full size follow new frames fast and leave the field trembling. A field that has
+        come to rest stays as it is.
+        """
+        self.wait()
+        if self.replay is None or self._settled_at == self.fit.steps:
+            return
+        for pace in _SETTLED_PACE ** np.linspace(0, 1, count):
+            self._look_back(self.replay, self.fit.settle(self.replay, float(pace)))
+        self._settled_at = self.fit.steps
+
     def _take_steps(self, count: int) -> None:
         if self.replay is None:
             return
         if count > 0 and self.replay.arrived <= _FIRST_FRAMES:
             count += _FIRST_STEPS
         for _ in range(count):
-            learnt = self.fit.step(self.replay)
-            if learnt is not None:
-                self.seen.update(self.fit, self.replay, learnt.picks, learnt.transmission)
+            self._look_back(self.replay, self.fit.step(self.replay))
+
+    def _look_back(self, replay: Replay, learnt: Learnt | None) -> None:
+        """Count anew how far the beams see that a step looked at."""
+        if learnt is not None:
+            self.seen.update(self.fit, replay, learnt.picks, learnt.transmission)
 
     def extract_mesh(self, complete: bool = True, spacing_mm: float | None = None) -> Mesh:
         """Return the surface where it was seen.
@@ -219,7 +235,6 @@ class FieldMap:
         arrays = fit_state(self.fit) | {
             "seen": self.seen.counts,
             "beams": self.seen.beams,
-            "shares": np.array(self.agreement.shares),
         }
         if self.replay is not None and self.calibration is not None:
             arrays |= replay_state(self.replay, self.calibration)
@@ -228,7 +243,6 @@ class FieldMap:
     def restore(self, arrays: Mapping[str, Any]) -> None:
         """Go on where `state` was called; the map must be a new one."""
         restore_fit(self.fit, arrays)
-        self.agreement.shares = arrays["shares"].tolist()
         if "replay" in arrays:
             memory_mb = self.settings.replay_memory_mb
             self.replay, self.calibration = restored_replay(arrays, memory_mb)

@@ -125,13 +125,25 @@ class FieldFit:
         Returns:
             The beams looked at and how far they see; None where no frame has contact.
         """
-        batch = draw_batch(replay, self.settings, self.random)
+        return self._learnt(draw_batch(replay, self.settings, self.random), pace=1.0)
+
+    def settle(self, replay: Replay, pace: float) -> Learnt | None:
+        """Take one step on scanlines of all frames alike, at a share `pace` of the usual rates."""
+        batch = draw_batch(replay, self.settings, self.random, settling=True)
+        return self._learnt(batch, pace)
+
+    def _learnt(self, batch: Batch | None, pace: float) -> Learnt | None:
         if self.clutter is None or batch is None:
             return None
-        return Learnt(batch.picks, self.learn(batch))
+        return Learnt(batch.picks, self.learn(batch, pace))
 
-    def learn(self, batch: Batch) -> Lines:
-        """Take one step on a batch and return the transmission to each sample of its scanlines."""
+    def learn(self, batch: Batch, pace: float = 1.0) -> Lines:
+        """Take one step on a batch and return the transmission to each sample of its scanlines.
+
+        Args:
+            batch: What to learn from.
+            pace: Share of the learning rates.
+        """
         settings = self.settings
         self.steps += 1
         looked = self._look(batch.points_mm)
@@ -143,7 +155,7 @@ class FieldFit:
         occupancy = sigmoid(looked.raw[rendered:, 0])
         weight = np.float32(settings.label_weight) * batch.weight
         d_raw[rendered:, 0] = cross_entropy_gradient(occupancy, batch.occupied, weight)
-        self._move(looked, d_raw)
+        self._move(looked, d_raw, pace)
         return transmission
 
     def transmission(self, replay: Replay, picks: BeamPicks) -> Lines:
@@ -197,7 +209,7 @@ class FieldFit:
         raw, layers = self.network.forward(features)
         return Looked(raw, layers, corners, shares)
 
-    def _move(self, looked: Looked, d_raw: Float32[np.ndarray, "n 4"]) -> None:
+    def _move(self, looked: Looked, d_raw: Float32[np.ndarray, "n 4"], pace: float) -> None:
         """Take one step of Adam on all that the points depend on."""
         settings = self.settings
         d_features, gradients = self.network.backward(looked.layers, d_raw)
@@ -205,9 +217,9 @@ class FieldFit:
             adam(
                 looked.corners[level], looked.shares[level], d_features, CHANNELS * level,
                 lattice.values, lattice.mean, lattice.square, lattice.gradient, lattice.marks,
-                settings.learning_rate, BETA1, BETA2, self.steps,
+                pace * settings.learning_rate, BETA1, BETA2, self.steps,
             )  # fmt: skip
-        self.network.adam(gradients, settings.network_rate, self.steps)
+        self.network.adam(gradients, pace * settings.network_rate, self.steps)
 
     def _move_clutter(self, gradient: Float32[np.ndarray, " samples"]) -> None:
         assert self.clutter is not None

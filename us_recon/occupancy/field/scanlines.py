@@ -17,7 +17,7 @@ from us_recon.occupancy.brightness import (
     coarse_geometry,
 )
 from us_recon.occupancy.region import LabelledRegion, Shown
-from us_recon.occupancy.surface import BeamSurface, SurfaceSource
+from us_recon.occupancy.surface import SurfaceSource
 
 BEAMS = 128
 STEP_MM = 0.5
@@ -134,28 +134,9 @@ def scanlines(
     if isinstance(shown, LabelledRegion):
         result = _with_region(result, shown, lines)
     elif shown is not None:
-        result = _with_surface(result, shown, lines)
+        depth_mm, confidence = shown.on_beams_of(lines.geometry, jump_mm=_STEEPEST_MM)
+        result = replace(result, depth_mm=depth_mm, confidence=confidence)
     return result, calibration
-
-
-def _with_surface(result: Scanlines, surface: BeamSurface, lines: LineGeometry) -> Scanlines:
-    """Take over the surface, between its beams where it goes on from one to the next."""
-    last = len(surface.depth_mm) - 1
-    ends = lines.geometry.beam_points_mm[:, -1]  # at the face those of a phased array meet
-    at = np.clip(surface.geometry.mm_to_beams(ends)[:, 0], 0, last)
-    before = np.minimum(at.astype(np.int64), max(last - 1, 0))
-    after, part = np.minimum(before + 1, last), (at - before).astype(np.float32)
-    found_mm = np.where(surface.found, surface.depth_mm, np.float32(np.nan))
-    rise_mm = found_mm[after] - found_mm[before]
-    goes_on = np.abs(rise_mm) <= _STEEPEST_MM  # NaN: false
-    nearest = np.where(part < 0.5, before, after)
-    depth_mm = np.where(goes_on, found_mm[before] + part * rise_mm, found_mm[nearest])
-    confidence = np.where(np.isfinite(depth_mm), surface.confidence[nearest], 0)
-    return replace(
-        result,
-        depth_mm=depth_mm.astype(np.float32),
-        confidence=confidence.astype(np.float32),
-    )
 
 
 def _with_region(result: Scanlines, region: LabelledRegion, lines: LineGeometry) -> Scanlines:

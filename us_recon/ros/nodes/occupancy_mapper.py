@@ -19,7 +19,11 @@ from us_recon.msg import MappingStatus
 from us_recon.occupancy.mapper import MapperSettings, MapSnapshot, OccupancyMapper
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.region import Shown
-from us_recon.pipeline.mapping import save_map_outputs, steps_under_backlog
+from us_recon.pipeline.mapping import (
+    save_map_outputs,
+    save_settled_map_outputs,
+    steps_under_backlog,
+)
 from us_recon.pipeline.node_settings import MapperNodeSettings
 from us_recon.pipeline.threads import use_one_thread
 from us_recon.ros import conversions, qos
@@ -118,7 +122,7 @@ class OccupancyMapperNode(FrameConsumer):
         """Finish the queue and keep what was mapped."""
         super().stop()
         if self.settings.output_dir and self.mapper.frames:
-            self.save()
+            self.save(settled=True)
 
     def _publish_points(self, frame: TrackedFrame, surface: Shown) -> None:
         header = conversions.header_message(frame.stamp_ns, self.assembler_settings.world_frame)
@@ -150,11 +154,16 @@ class OccupancyMapperNode(FrameConsumer):
             return MappingStatus.STATE_WAITING, waiting or "the first frame is being integrated"
         return MappingStatus.STATE_MAPPING, about
 
-    def save(self) -> str:
-        """Write mesh, map and summary to the output folder; return a line about them."""
+    def save(self, *, settled: bool) -> str:
+        """Write mesh, map and summary to the output folder; return a line about them.
+
+        Args:
+            settled: Let a field come to rest before, which takes seconds.
+        """
         drops = {str(reason): count for reason, count in self.source.assembler.drops.items()}
+        write = save_settled_map_outputs if settled else save_map_outputs
         with self._mapper_lock:
-            snapshot = save_map_outputs(self.mapper, Path(self.settings.output_dir), drops)
+            snapshot = write(self.mapper, Path(self.settings.output_dir), drops)
         return f"{snapshot.frames} frames, {len(snapshot.mesh.triangles)} triangles"
 
     def _on_save(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -162,7 +171,7 @@ class OccupancyMapperNode(FrameConsumer):
             response.message = "nothing was written: the parameter output_dir is empty"
             return response
         try:
-            written = self.save()
+            written = self.save(settled=self._paused)
         except (UsReconError, OSError) as error:
             response.message = f"nothing was written: {error}"
             return response

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from us_recon.occupancy.field.agreement import Agreement, agreeing_share
+from us_recon.occupancy.agreement import Agreement, agreeing_share
 from us_recon.occupancy.surface import BeamSurface
 
 Surfaces = Callable[..., BeamSurface]

@@ -59,9 +59,7 @@ class Agreement:
 
 def agreeing_share(label: BeamSurface, found: BeamSurface) -> float | None:
     """Return on which share of the beams with both surfaces they are near; None for too few."""
-    count, other = len(found.depth_mm), len(label.depth_mm)
-    nearest = np.minimum((np.arange(count) + 0.5) * other / count, other - 1).astype(np.int64)
-    label_mm = np.where(label.found, label.depth_mm, np.nan)[nearest]
+    label_mm, _ = label.on_beams_of(found.geometry, jump_mm=_NEAR_MM)
     both = found.found & np.isfinite(label_mm)
     if both.sum() < _FEWEST_BEAMS:
         return None
