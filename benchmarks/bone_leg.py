@@ -65,7 +65,7 @@ below the fibula's lower end and beside it.
 - `without reverberation tests`: the detector without "first" and "half the depth".
 - `learned detector`: a network trained on virtual patients alone in place of ridge and shadow;
   `both detectors`: their evidence added up.
-- `field`: the occupancy field, four steps a frame.
+- `field`: the occupancy field, four steps a frame and 1000 in the end.
 - `CT labels, every k-th`: masks of the fibula's visible face and the 3 mm behind it, cut from the
   CT surface at the tracked pose of every k-th frame: what no annotator would draw as exactly.
   Alone (as `benchmarks.mapping_methods` does it), or `+ detector` on all other frames; or

@@ -163,6 +163,7 @@ def tried(
     def run() -> Mesh:
         for frame in case.frames:
             mapper.integrate(frame)
+        mapper.settle()
         return mapper.snapshot().mesh
 
     result = measured(run)

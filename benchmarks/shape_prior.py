@@ -154,6 +154,7 @@ def tried(
     mapper = OccupancyMapper(settings)
     for frame in case.frames:
         mapper.integrate(frame)
+    mapper.settle()
     result = measured(mapper.snapshot)
     snapshot: MapSnapshot = result.value
     visible, whole = (distances(score) for score in truth.scores(snapshot.mesh))

@@ -25,7 +25,7 @@ from benchmarks.sets import SPINE_SETS, MappingCase, SpineSet
 from benchmarks.shape_prior import TRAINING_SEEDS, spine_subjects
 from benchmarks.tables import write_table
 from benchmarks.true_surface import TrueSurface, distances
-from us_recon.occupancy.mapper import MapMethod
+from us_recon.occupancy.mapper import MapMethod, MapperSettings
 from us_recon.occupancy.prior.files import write_prior
 from us_recon.occupancy.prior.settings import TrainingSettings
 from us_recon.occupancy.prior.training import train_prior
@@ -51,7 +51,7 @@ WITH_PRIOR = "TSDF + detector + shape prior"
 SPARSE = (*BASE, *LEARNED, *ADAPTIVE, NAIVE)
 METHODS_OF = {
     "spine-k1": (*BASE, NAIVE),
-    "spine-k5": (*SPARSE, TRANSMITTED, WITH_PRIOR),
+    "spine-k5": (*SPARSE, TRANSMITTED, FIELD_TWICE, WITH_PRIOR),
     "spine-k20": (*SPARSE, TRANSMITTED, FIELD_TWICE),
     "spine-k0": (*BASE, *LEARNED),
     "spine-k5-missing": (*BASE, *LEARNED, NAIVE),
@@ -82,14 +82,16 @@ behind the visible face: a method that takes the rest for empty gives bone a bac
 inside; that is its error in `p95` and `HD95`, and `truth to mesh` is free of it.
 
 - `labels only`: maps of the labelled frames alone; slices speak for up to 5 mm to either side.
-- `+ detector`: the mapper at its defaults, with the bone detector on frames without a label.
+- `+ detector`: the mapper at its defaults, with the bone detector on frames without a label, where
+  both check each other.
 - `+ learned detector`: the same with `detector:=both`, the rule and a network from simulation. It
   was trained on other virtual patients of the same kind: on them it is at its best.
 - `+ adaptive detector`: the rule alone until the network has learnt from labels of this recording,
   as they come, and comes nearer to those it has not seen. `twice`: then the recording once more,
   after {again} further steps on all labels together.
-- `field`: the occupancy field on all frames, four steps each, with the detector on frames without a
-  label, fused with log-odds voxels; balanced label loss, or the one of UltrON (`transmitted`).
+- `field`: the occupancy field on all frames, four steps each and {settle} in the end, with the
+  detector on frames without a label, fused with log-odds voxels; balanced label loss, or the one of
+  UltrON (`transmitted`).
 - `naive occupancy`: feature grids of 8 to 1 mm and a network of two layers, fitted to the masks as
   they are (shadow is empty space), and kept within 3 mm of a labelled slice (5 and 8 mm changed
   nothing on a development patient).
@@ -189,6 +191,7 @@ def note(one: SpineSet, seeds: Sequence[int]) -> str:
         seeds=", ".join(map(str, seeds)),
         none=NO_SURFACE,
         again=LOOK_AGAIN_STEPS,
+        settle=MapperSettings.settle_steps,
         subjects=len(TRAINING_SEEDS),
     )
 

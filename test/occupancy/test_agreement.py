@@ -1,12 +1,14 @@
 """Labels against detector, by hand."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from us_recon.imaging.probe import ProbeGeometry, ProbeKind
 from us_recon.occupancy.agreement import Agreement, agreeing_share
-from us_recon.occupancy.surface import BeamSurface
+from us_recon.occupancy.surface import BeamSurface, SurfaceSource
 
 Surfaces = Callable[..., BeamSurface]
 
@@ -41,7 +43,7 @@ def test_a_detector_that_half_the_beams_contradict_is_worth_nothing(
 ) -> None:
     agreement = Agreement()
     found = flat_surface(depths((40, 20.0), (40, 30.0)))
-    assert agreement.weighted(found).confidence[0] == 1.0
+    assert agreement.judged(found).trust == 1.0
     for _ in range(4):
         assert not agreement.contradicts(flat_surface(20.0), found)
     assert agreement.trust == 0.0
@@ -49,4 +51,21 @@ def test_a_detector_that_half_the_beams_contradict_is_worth_nothing(
     better = Agreement()
     for _ in range(4):
         better.contradicts(flat_surface(20.0), flat_surface(depths((60, 20.0), (20, 30.0))))
-    assert better.weighted(found).confidence[0] == pytest.approx(0.0625)
+    assert better.judged(found).trust == pytest.approx(0.0625)
+
+
+def test_a_label_weighs_the_more_the_less_the_detector_is_trusted(flat_surface: Surfaces) -> None:
+    label = flat_surface(20.0)
+    found = replace(label, source=SurfaceSource.DETECTOR)
+    worth = [(replace(label, trust=t).worth, replace(found, trust=t).worth) for t in (1, 0.25, 0)]
+    assert worth == [(1.0, 1.0), (4.0, 1.0), (pytest.approx(10.0), 1.0)]
+
+
+def test_beams_of_a_sector_are_compared_where_they_are(flat_surface: Surfaces) -> None:
+    # The beams of a phased array go from -40 to 40 degrees, edge to edge: every second one of 81
+    # is one of 41. A depth that is the beam's angle tells whether they were taken for each other.
+    fine = ProbeGeometry.sector(ProbeKind.PHASED, 0.0, 80.0, 60.0, 120, beam_count=81)
+    coarse = replace(fine, beam_count=41)
+    label = flat_surface(np.linspace(10.0, 50.0, 81), fine)
+    depth_mm, _ = label.on_beams_of(coarse, jump_mm=1.0)
+    np.testing.assert_allclose(depth_mm, np.linspace(10.0, 50.0, 41), atol=1e-3)

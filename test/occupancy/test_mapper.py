@@ -113,6 +113,41 @@ def test_scanning_goes_on_from_a_file(
     assert (again.frames, again.frames_with_surface) == (10, 10)
 
 
+@METHODS
+def test_what_labels_told_goes_on_from_a_file(
+    sweep: list[TrackedFrame], method: str, tmp_path: Path
+) -> None:
+    frames = [labelled(frame, 21.0) if k % 2 == 0 else frame for k, frame in enumerate(sweep)]
+    first = mapped(frames[:7], method=method)
+    first.save(tmp_path / "map.npz")
+    resumed = OccupancyMapper.load(tmp_path / "map.npz")
+    for frame in frames[7:]:
+        results = [mapper.integrate(frame) for mapper in (first, resumed)]
+        assert results[0].surface is not None and results[1].surface is not None
+        assert results[0].surface.trust == results[1].surface.trust
+    meshes = [mapper.snapshot().mesh for mapper in (first, resumed)]
+    np.testing.assert_array_equal(meshes[0].vertices_mm, meshes[1].vertices_mm)
+
+
+@METHODS
+def test_a_label_that_contradicts_the_others_is_not_believed(
+    sweep: list[TrackedFrame], method: str
+) -> None:
+    right = [labelled(frame, 20.0) for frame in sweep]
+    wrong = [labelled(frame, 14.0) if k in (6, 8) else right[k] for k, frame in enumerate(sweep)]
+    mapper = mapped(wrong[:6], method=method)
+    results = [mapper.integrate(frame) for frame in wrong[6:]]
+    assert [result.source for result in results] == [
+        SurfaceSource.DETECTOR, SurfaceSource.LABEL, SurfaceSource.DETECTOR, SurfaceSource.LABEL
+    ]  # fmt: skip
+    mapper.settle(200)
+    middle = np.abs(mapper.snapshot().mesh.vertices_mm[:, 0]) < 8.0
+    depth_mm = mapper.snapshot().mesh.vertices_mm[middle, 1]
+    assert np.abs(depth_mm - 20.0).max() < 1.0
+    believed = mapped(wrong, method=method, surfaces="label")
+    assert believed.snapshot().mesh.vertices_mm[:, 1].min() < 18.0
+
+
 def test_the_map_knows_where_the_probe_was(sweep: list[TrackedFrame], tmp_path: Path) -> None:
     mapper = mapped(sweep[:3])
     other = replace(sweep[3], geometry=replace(sweep[3].geometry, beam_count=60))

@@ -9,7 +9,7 @@ import pytest
 from us_recon.geometry.rigid import from_euler_xyz_deg
 from us_recon.imaging.probe import ProbeGeometry, ProbeKind
 from us_recon.occupancy.projection import observe
-from us_recon.occupancy.surface import BeamSurface
+from us_recon.occupancy.surface import BeamSurface, SurfaceSource
 
 Surfaces = Callable[..., BeamSurface]
 
@@ -25,6 +25,16 @@ def test_distances_and_limits(flat_surface: Surfaces) -> None:
     at = {z: seen.weight[seen.voxels[:, 2] == z] for z in (-2, -1, 0, 1, 2)}
     for z, expected in ((0, 1.0), (1, 0.6), (-1, 0.6), (2, 0.2), (-2, 0.2)):
         np.testing.assert_allclose(at[z], expected, atol=1e-5)
+
+
+def test_weight_is_what_the_surface_is_worth(flat_surface: Surfaces) -> None:
+    label = replace(flat_surface(20.0), trust=0.5)
+    found = replace(label, source=SurfaceSource.DETECTOR)
+    seen = [
+        observe(np.eye(4), each, 1.0, half_thickness_mm=1.0, behind_mm=1.0)
+        for each in (label, found)
+    ]
+    np.testing.assert_allclose(seen[0].weight, 2.0 * seen[1].weight, rtol=1e-6)
 
 
 def test_reach_in_front(flat_surface: Surfaces) -> None:

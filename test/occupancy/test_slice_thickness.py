@@ -45,6 +45,19 @@ def test_slab_follows_the_gap_within_its_limits() -> None:
     assert thickness(frame(moved(0, 0, 16.0))) == 3.0  # a jump is no reason for a thick slab
 
 
+def test_a_label_speaks_as_far_as_to_the_label_before() -> None:
+    thickness = SliceThickness(spacing_mm=1.0, most_mm=3.0)
+    assert thickness(frame(moved(0, 0, 0)), labelled=True) == 3.0
+    assert thickness(frame(moved(0, 0, 1.0))) == pytest.approx(1.5)
+    assert thickness(frame(moved(0, 0, 2.0)), labelled=True) == pytest.approx(2.0)
+    assert thickness(frame(moved(0, 0, 3.0))) == pytest.approx(1.5)
+    # Its label comes later: the gap to the frame before has not changed by that.
+    late = frame(moved(0, 0, 3.0))
+    assert thickness(late, labelled=True, again=True) == pytest.approx(1.5)
+    assert thickness(frame(moved(0, 0, 4.2))) == pytest.approx(1.8)
+    assert thickness(frame(moved(0, 0, 9.0)), labelled=True) == 3.0
+
+
 def test_limit_below_the_least_is_kept() -> None:
     thickness = SliceThickness(spacing_mm=2.0, most_mm=1.0)
     thickness(frame(TILTED))

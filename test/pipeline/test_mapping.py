@@ -1,8 +1,20 @@
 """What node and replay share of a mapping run."""
 
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
 import pytest
 
-from us_recon.pipeline.mapping import steps_under_backlog
+from us_recon.geometry.rigid import make_rigid
+from us_recon.imaging.frame import TrackedFrame
+from us_recon.imaging.probe import ProbeGeometry
+from us_recon.occupancy.mapper import MapperSettings, OccupancyMapper
+from us_recon.pipeline.mapping import (
+    save_map_outputs,
+    save_settled_map_outputs,
+    steps_under_backlog,
+)
 
 
 @pytest.mark.parametrize(("waiting", "steps"), [(0, 4), (2, 4), (3, 2), (8, 2), (9, 1), (1000, 1)])
@@ -13,3 +25,25 @@ def test_steps_drop_from_four_to_two_to_one(waiting: int, steps: int) -> None:
 def test_there_is_always_a_step_unless_none_is_wanted() -> None:
     assert steps_under_backlog(100, 1) == 1
     assert steps_under_backlog(100, 0) == 0
+
+
+@pytest.mark.parametrize("method", ["tsdf", "field"])
+def test_a_field_settles_before_its_last_mesh(
+    method: str, tmp_path: Path
+) -> None:
+    frames = list(make_cell("spine", ProbeKind.LINEAR, 3, SWEEP, cell=CELL).tracked_frames())
+
+    def written(write: Callable[..., object], folder: str) -> tuple[bytes, int]:
+        mapper = OccupancyMapper(MapperSettings(method=method, settle_steps=50))
+        for frame in frames:
+            mapper.integrate(frame)
+        write(mapper, tmp_path / folder)
+        again = OccupancyMapper.load(tmp_path / folder / "map.npz")
+        steps = again.map.fit.steps if method == "field" else 0  # type: ignore[attr-defined]
+        return (tmp_path / folder / "mesh.ply").read_bytes(), steps
+
+    (as_it_is, steps), (settled, more) = (
+        written(save_map_outputs, "as_it_is"), written(save_settled_map_outputs, "settled")
+    )  # fmt: skip
+    assert (as_it_is == settled) == (method == "tsdf")
+    assert more - steps == (50 if method == "field" else 0)

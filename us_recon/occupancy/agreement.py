@@ -48,9 +48,9 @@ class Agreement:
             return False
         return share < _CONTRADICTS * self._typical
 
-    def weighted(self, found: BeamSurface) -> BeamSurface:
-        """Return the detector's surface with the confidence that it deserves."""
-        return replace(found, confidence=(found.confidence * self.trust).astype(np.float32))
+    def judged(self, surface: BeamSurface) -> BeamSurface:
+        """Return a surface with what is known by now of how far to trust the detector."""
+        return replace(surface, trust=self.trust)
 
     @property
     def _typical(self) -> float:

@@ -68,9 +68,8 @@ class FrameSurfaces:
         if self._settings.surfaces == "label":
             return marked
         found = self.detector(frame.image, frame.geometry)
-        if marked is not None and not self.agreement.contradicts(marked, found):
-            return marked
-        return self.agreement.weighted(found)
+        contradicted = marked is not None and self.agreement.contradicts(marked, found)
+        return self.agreement.judged(found if marked is None or contradicted else marked)
 
     def taught(self, steps: int) -> "FrameSurfaces":
         """Return what begins the recording once more with all that its labels have taught.

@@ -23,7 +23,8 @@ class ObservedVoxels:
         voxels: Voxel indices in the world grid.
         front_mm: Distance along the beam to the surface; above 0 in front of it, below 0 behind.
             Of a region: distance in the image plane to its wall, below 0 inside.
-        weight: Confidence of the beam times how near the voxel is to the image plane, above 0.
+        weight: Confidence of the beam times what the surface is worth times how near the voxel is
+            to the image plane, above 0.
     """
 
     voxels: Int64[np.ndarray, "n 3"]
@@ -113,6 +114,7 @@ def _observe_surface(
     reach_mm = index[:, 1] * surface.geometry.sample_step_mm
     depth_mm, confidence = surface.between_beams(index[:, 0], jump_mm=_JUMP_MM)
     front_mm = (depth_mm - reach_mm).astype(np.float32)
+    confidence = confidence * np.float32(surface.worth)
     weight = confidence * (1.0 - np.abs(slab.local_mm[:, 2]) / np.float32(half_thickness_mm))
     # A beam without a surface has NaN here and fails every comparison.
     keep = (front_mm >= -behind_mm) & (front_mm <= in_front_mm) & (reach_mm >= 0) & (weight > 0)

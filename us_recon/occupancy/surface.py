@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float32, Float64
 from us_recon.geometry.rigid import transform_points
 from us_recon.imaging.probe import ProbeGeometry
 
+_LEAST_TRUST = 0.1  # a label outweighs at most ten times its number of surfaces from the detector
+
 
 class SurfaceSource(StrEnum):
     """What a frame's surface was taken from."""
@@ -28,6 +30,7 @@ class BeamSurface:
         confidence: 0 (none) to 1 for each beam.
         contact: Beams that carry sound into the body; the others say nothing at all.
         source: What the surface was taken from.
+        trust: How far the labels so far say that the detector can be trusted, 0 to 1.
     """
 
     geometry: ProbeGeometry
@@ -35,6 +38,18 @@ class BeamSurface:
     confidence: Float32[np.ndarray, " beams"]
     contact: Bool[np.ndarray, " beams"]
     source: SurfaceSource
+    trust: float = 1.0
+
+    @property
+    def worth(self) -> float:
+        """What the surface weighs in a map against one from the detector.
+
+        A label weighs more, the less the detector can be trusted. Weighing the detector less
+        instead would leave holes where it alone speaks.
+        """
+        if self.source != SurfaceSource.LABEL:
+            return 1.0
+        return 1.0 / max(self.trust, _LEAST_TRUST)
 
     @property
     def found(self) -> Bool[np.ndarray, " beams"]:

@@ -106,6 +106,41 @@ def test_seed_and_frames_decide_everything(bone_sweep: list[TrackedFrame]) -> No
     assert values[0] != values[1]
 
 
+def test_a_field_comes_to_rest(bone_sweep: list[TrackedFrame]) -> None:
+    made = fitted(bone_sweep, steps=8)
+    points = bone_sweep[0].geometry.beam_points_mm[::4, ::4].reshape(-1, 2)
+    points = np.column_stack([points, np.full(len(points), 5.0)]).astype(np.float32)
+
+    def moved_by(steps: Callable[[], None]) -> float:
+        before = made.fit.log_odds(points)
+        steps()
+        return float(np.abs(made.fit.log_odds(points) - before).mean())
+
+    trembling = moved_by(lambda: made.step(20))
+    made.settle(300)
+    rested = made.fit.log_odds(points)
+    made.settle(300)  # it has come to rest: nothing moves any more
+    np.testing.assert_array_equal(made.fit.log_odds(points), rested)
+    assert made.replay is not None
+    last = [made.fit.settle(made.replay, 0.1) for _ in range(20)]
+    assert all(last) and np.abs(made.fit.log_odds(points) - rested).mean() < 0.3 * trembling
+    made.settle(1)  # steps since then: it moves again
+    face = face_mm(made.extract_mesh(), 1.0)
+    assert np.percentile(np.abs(face - 20.0), 75) < 0.6
+
+
+def test_frames_count_alike_while_a_field_settles(bone_sweep: list[TrackedFrame]) -> None:
+    made = fitted(bone_sweep)
+    assert made.replay is not None
+    newest = made.replay.count - 1
+    shares = []
+    for learnt in (made.fit.step(made.replay), made.fit.settle(made.replay, 0.5)):
+        assert learnt is not None
+        shares.append((learnt.picks.frame == newest).mean())
+    assert shares[0] >= 0.5
+    assert shares[1] < 0.4
+
+
 def test_field_goes_on_from_a_file(bone_sweep: list[TrackedFrame], tmp_path: Path) -> None:
     settings = MapperSettings(method="field")
     whole, first = OccupancyMapper(settings), OccupancyMapper(settings)

@@ -135,6 +135,7 @@ def scanlines(
         result = _with_region(result, shown, lines)
     elif shown is not None:
         depth_mm, confidence = shown.on_beams_of(lines.geometry, jump_mm=_STEEPEST_MM)
+        confidence = confidence * np.float32(1.0 if result.labelled else shown.trust)
         result = replace(result, depth_mm=depth_mm, confidence=confidence)
     return result, calibration
 
