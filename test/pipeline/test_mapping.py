@@ -3,18 +3,19 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from us_recon.geometry.rigid import make_rigid
-from us_recon.imaging.frame import TrackedFrame
-from us_recon.imaging.probe import ProbeGeometry
 from us_recon.occupancy.mapper import MapperSettings, OccupancyMapper
 from us_recon.pipeline.mapping import (
     save_map_outputs,
     save_settled_map_outputs,
     steps_under_backlog,
 )
+from us_recon.simulation.cell import CellSettings, make_cell
+from us_recon.simulation.robot import SweepSettings
+
+SWEEP = SweepSettings(sweep="linear", length_mm=6.0)
+CELL = CellSettings(image_rate_hz=10.0, grid_mm=1.5)
 
 
 @pytest.mark.parametrize(("waiting", "steps"), [(0, 4), (2, 4), (3, 2), (8, 2), (9, 1), (1000, 1)])
@@ -28,10 +29,8 @@ def test_there_is_always_a_step_unless_none_is_wanted() -> None:
 
 
 @pytest.mark.parametrize("method", ["tsdf", "field"])
-def test_a_field_settles_before_its_last_mesh(
-    method: str, tmp_path: Path
-) -> None:
-    frames = list(make_cell("spine", ProbeKind.LINEAR, 3, SWEEP, cell=CELL).tracked_frames())
+def test_a_field_settles_before_its_last_mesh(method: str, tmp_path: Path) -> None:
+    frames = list(make_cell("long_bone", "linear", 2, SWEEP, settings=CELL).tracked_frames())
 
     def written(write: Callable[..., object], folder: str) -> tuple[bytes, int]:
         mapper = OccupancyMapper(MapperSettings(method=method, settle_steps=50))

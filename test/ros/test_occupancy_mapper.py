@@ -19,6 +19,8 @@ from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker
 
 from us_recon.msg import MappingStatus
+from us_recon.occupancy.field.field_map import FieldMap
+from us_recon.occupancy.mapper import OccupancyMapper
 from us_recon.occupancy.mesh_files import read_mesh
 from us_recon.ros import qos
 from us_recon.ros.nodes.occupancy_mapper import OccupancyMapperNode
@@ -138,6 +140,32 @@ def test_a_pause_leaves_frames_out_and_says_so(graph: Any, tmp_path: Path) -> No
     assert dict(zip(statuses[-1].drop_reasons, statuses[-1].drop_counts, strict=True)) == {
         "paused": 3
     }
+
+
+def saved_field(folder: Path) -> FieldMap:
+    field = OccupancyMapper.load(folder / "map.npz").map
+    assert isinstance(field, FieldMap)
+    return field
+
+
+def test_a_field_settles_once_mapping_is_paused(graph: Any, tmp_path: Path) -> None:
+    node = start(graph, tmp_path, label_wait_images=0, method="field", settle_steps=40)
+    publish_plane(graph, 5)
+    graph.wait(lambda: node.frames_used == 5, "the frames")
+
+    def saved() -> tuple[str, int]:
+        answer = call(graph, "save")
+        assert answer.success
+        return answer.message, saved_field(tmp_path).fit.steps
+
+    message, steps = saved()
+    assert "when mapping is paused" in message
+    assert saved() == (message, steps)
+    assert call(graph, "pause").success
+    message, settled = saved()
+    assert "is paused" not in message and settled == steps + 40
+    node.stop()  # nothing came since: it stays as it is
+    assert saved_field(tmp_path).fit.steps == settled
 
 
 def test_a_reset_takes_the_mesh_away_and_keeps_what_was_saved(graph: Any, tmp_path: Path) -> None:

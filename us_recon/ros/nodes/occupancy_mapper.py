@@ -16,7 +16,7 @@ from us_recon.imaging.assembler import DropReason
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.io.wire import MM_PER_M
 from us_recon.msg import MappingStatus
-from us_recon.occupancy.mapper import MapperSettings, MapSnapshot, OccupancyMapper
+from us_recon.occupancy.mapper import MapMethod, MapperSettings, MapSnapshot, OccupancyMapper
 from us_recon.occupancy.mesh import Mesh
 from us_recon.occupancy.region import Shown
 from us_recon.pipeline.mapping import (
@@ -177,6 +177,8 @@ class OccupancyMapperNode(FrameConsumer):
             return response
         response.success = True
         response.message = f"{self.settings.output_dir}: {written}"
+        if self.mapper.settings.method == MapMethod.FIELD and not self._paused:
+            response.message += "; the field settles when mapping is paused or ends"
         return response
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
