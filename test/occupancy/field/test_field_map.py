@@ -129,6 +129,20 @@ def test_a_field_comes_to_rest(bone_sweep: list[TrackedFrame]) -> None:
     assert np.percentile(np.abs(face - 20.0), 75) < 0.6
 
 
+def test_steps_are_as_large_as_the_pace(bone_sweep: list[TrackedFrame]) -> None:
+    moves = []
+    for pace in (1.0, 0.1):
+        made = fitted(bone_sweep[:4])
+        assert made.replay is not None
+        parts = made.fit.lattices[0].values, made.fit.network.weights[0]
+        before = [part.copy() for part in parts]
+        made.fit.settle(made.replay, pace)
+        moves.append([new - old for new, old in zip(parts, before, strict=True)])
+    for whole, tenth in zip(*moves, strict=True):
+        assert np.abs(whole).max() > 1e-3
+        np.testing.assert_allclose(tenth, 0.1 * whole, atol=1e-6)
+
+
 def test_frames_count_alike_while_a_field_settles(bone_sweep: list[TrackedFrame]) -> None:
     made = fitted(bone_sweep)
     assert made.replay is not None
