@@ -183,6 +183,12 @@ def methods(truth: Mesh) -> list[Method]:
             Method("log_odds", labels, labels_only(MapMethod.LOG_ODDS), every),
             Method("log_odds", f"{labels} + detector", with_detector(MapMethod.LOG_ODDS), every),
             Method("field", f"{labels} + detector", with_detector(MapMethod.FIELD), every),
+            Method(
+                "field",
+                f"{labels} + adaptive, twice",
+                looked_at_again(MapMethod.FIELD, detector="adaptive"),
+                every,
+            ),
             Method("naive", labels, naive_occupancy, every),
         ]
     return found
