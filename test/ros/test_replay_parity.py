@@ -36,7 +36,7 @@ def test_the_leg_played_live_and_replayed_offline_give_the_same_mesh(
     assert played.rounds == 1
     graph.wait(lambda: node.frames_used == 136, "all 136 frames", timeout_s=60.0)
     assert node.count_fields()["frames_dropped"] == 0
-    node.save()
+    node.save(settled=True)
 
     first, second = read_mesh(live / "mesh.ply"), read_mesh(offline / "mesh.ply")
     assert len(second.triangles) > 5000
