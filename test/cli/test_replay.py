@@ -39,3 +39,13 @@ def test_settings_beside_a_map_are_refused(
     assert "leave out spacing_mm" in capsys.readouterr().err
     assert main(["replay", str(scan), "--out", str(tmp_path / "out"), *given[:2]]) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+def test_a_field_settles_at_the_end_of_a_replay(scan: Path, tmp_path: Path) -> None:
+    meshes = []
+    for steps in ("0", "20"):
+        out = tmp_path / steps
+        told = ["--method", "field", "--settle-steps", steps]
+        assert main(["replay", str(scan), "--out", str(out), *told]) == 0
+        meshes.append((out / "mesh.ply").read_bytes())
+    assert meshes[0] != meshes[1]
