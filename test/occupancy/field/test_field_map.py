@@ -129,6 +129,15 @@ def test_a_field_comes_to_rest(bone_sweep: list[TrackedFrame]) -> None:
     assert np.percentile(np.abs(face - 20.0), 75) < 0.6
 
 
+def test_frames_that_no_step_was_taken_for_are_settled(bone_sweep: list[TrackedFrame]) -> None:
+    made = fitted(bone_sweep[:4], steps=0)
+    made.settle(30)
+    assert made.fit.steps == 30
+    made.integrate(replace(bone_sweep[4], label=None), None, 1.5)
+    made.settle(30)
+    assert made.fit.steps == 60
+
+
 def test_steps_are_as_large_as_the_pace(bone_sweep: list[TrackedFrame]) -> None:
     moves = []
     for pace in (1.0, 0.1):

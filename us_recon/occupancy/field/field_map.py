@@ -69,7 +69,7 @@ class FieldMap:
         self.live = LiveSurface(self.grid.spacing_mm, min_weight=0.0)
         self._thread = ThreadPoolExecutor(1, "us_recon field")
         self._under_way: Future[None] | None = None
-        self._settled_at = 0
+        self._settled_at: tuple[int, int] | None = None  # frames and steps
 
     @property
     def full(self) -> bool:
@@ -140,11 +140,11 @@ class FieldMap:
         come to rest stays as it is.
         """
         self.wait()
-        if self.replay is None or self._settled_at == self.fit.steps:
+        if self.replay is None or self._settled_at == (self.replay.arrived, self.fit.steps):
             return
         for pace in _SETTLED_PACE ** np.linspace(0, 1, count):
             self._look_back(self.replay, self.fit.settle(self.replay, float(pace)))
-        self._settled_at = self.fit.steps
+        self._settled_at = self.replay.arrived, self.fit.steps
 
     def _take_steps(self, count: int) -> None:
         if self.replay is None:
