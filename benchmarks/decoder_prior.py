@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.arguments import parse_run
 from benchmarks.beside_truth import draw_beside_truth
 from benchmarks.cases import Case, median, of, write_cases
+from benchmarks.mapping_methods import settled_mesh
 from benchmarks.measure import measured
 from benchmarks.sets import SPINE_SETS, SPINE_SWEEP, TRACKER, MappingCase
 from benchmarks.shape_prior import LOOKS, SIZE_PX, TRAINING_SEEDS
@@ -160,13 +161,7 @@ def tried(
     """Return the figures of one mapper on one patient, and what it measured."""
     mapper = OccupancyMapper(settings)
 
-    def run() -> Mesh:
-        for frame in case.frames:
-            mapper.integrate(frame)
-        mapper.settle()
-        return mapper.snapshot().mesh
-
-    result = measured(run)
+    result = measured(lambda: settled_mesh(case.frames, mapper))
     mesh, part = result.value, measured_part(result.value)
     seen, _ = truth.scores(part)
     _, whole = truth.scores(mesh)

@@ -60,17 +60,18 @@ def looked_at_again(method: MapMethod, **settings: Any) -> MappingMethod:
         for frame in frames:
             mapper.integrate(frame, steps=0)
         mapper.look_again(LOOK_AGAIN_STEPS)
-        return _mapped(frames, mapper)
+        return settled_mesh(frames, mapper)
 
     return run
 
 
 def mapped(frames: Sequence[TrackedFrame], settings: MapperSettings) -> Mesh:
     """Return the surface after all frames, as the mapper gives it."""
-    return _mapped(frames, OccupancyMapper(settings))
+    return settled_mesh(frames, OccupancyMapper(settings))
 
 
-def _mapped(frames: Sequence[TrackedFrame], mapper: OccupancyMapper) -> Mesh:
+def settled_mesh(frames: Sequence[TrackedFrame], mapper: OccupancyMapper) -> Mesh:
+    """Return the surface that a mapper shows at the end of a scan."""
     for frame in frames:
         mapper.integrate(frame)
     mapper.settle()

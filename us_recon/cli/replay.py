@@ -14,7 +14,7 @@ from us_recon.imaging.assembler import AssemblerSettings, FrameAssembler
 from us_recon.io.bag import TopicNames, frames_from_bag
 from us_recon.occupancy.mapper import MapperSettings, OccupancyMapper
 from us_recon.pipeline.configuration import load_settings
-from us_recon.pipeline.mapping import MAP_FILE, MESH_FILE, save_settled_map_outputs
+from us_recon.pipeline.mapping import MAP_FILE, MESH_FILE, save_map_outputs
 from us_recon.pipeline.node_settings import ConsumerSettings, MapperNodeSettings, SourceSettings
 from us_recon.settings import overridden
 
@@ -104,7 +104,8 @@ def run(parsed: argparse.Namespace) -> int:
         for frame in track(frames, description="mapping", console=console):
             mapper.integrate(frame, steps=None if last else 0)
     drops = {str(reason): count for reason, count in sorted(assembler.drops.items())}
-    snapshot = save_settled_map_outputs(mapper, parsed.out, drops)
+    mapper.settle()
+    snapshot = save_map_outputs(mapper, parsed.out, drops)
     console.print(
         f"{snapshot.frames} of {assembler.images_received} images used, "
         f"{snapshot.frames_with_surface} of them show a surface"
