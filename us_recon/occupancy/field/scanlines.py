@@ -28,6 +28,8 @@ _LEAST_GAIN, _MOST_GAIN = 0.05, 1.5
 _CONTACT_LEVEL = 0.15
 _COUPLED_LEVEL = 0.5  # of tissue, mean over the first part of a beam
 _COUPLED_MM = (4.0, 20.0)
+_UPPER_SHARE = 0.6  # of a beam: below it a beam with contact may be dark for good reason
+_ECHO_MM = 1.0  # how far a surface's echo reaches below it
 _STEEPEST_MM = 1.0  # from beam to beam; beyond, another surface begins
 _RIM = 3  # beams beside those without coupling are dim too
 
@@ -130,14 +132,13 @@ def scanlines(
         contact=np.ones(count, bool),
         labelled=shown is not None and shown.source == SurfaceSource.LABEL,
     )
-    result = replace(result, contact=coupled_beams(result, lines.depths_mm))
     if isinstance(shown, LabelledRegion):
         result = _with_region(result, shown, lines)
     elif shown is not None:
         depth_mm, confidence = shown.on_beams_of(lines.geometry, jump_mm=_STEEPEST_MM)
         confidence = confidence * np.float32(1.0 if result.labelled else shown.trust)
         result = replace(result, depth_mm=depth_mm, confidence=confidence)
-    return result, calibration
+    return replace(result, contact=coupled_beams(result, lines.depths_mm)), calibration
 
 
 def _with_region(result: Scanlines, region: LabelledRegion, lines: LineGeometry) -> Scanlines:
@@ -162,21 +163,33 @@ def coupled_beams(
     """Return the beams that carry sound into the body.
 
     Where the edge of the array lifts off, neighbouring beams are dark from their beginning on. A
-    dark stretch in the middle is more likely bone just below the skin.
+    dark stretch in the middle is more likely bone just below the skin. Of a beam that shows a
+    surface only what lies above it is looked at, and its echo: the shadow tells nothing.
     """
-    brightness = lines.brightness
-    upper = brightness[:, : max(1, round(0.6 * brightness.shape[1]))].mean(axis=1)
-    contact = np.asarray(upper > _CONTACT_LEVEL)
+    opaque = np.isfinite(lines.depth_mm) & (lines.outside_mm is None)
+    lit = depths_mm <= np.where(opaque, lines.depth_mm + _ECHO_MM, np.inf)[:, None]
+    upper = np.arange(len(depths_mm)) < max(1, round(_UPPER_SHARE * len(depths_mm)))
+    contact = _mean_of(lines.brightness, lit & upper) > _CONTACT_LEVEL
     shallow = (depths_mm >= _COUPLED_MM[0]) & (depths_mm <= _COUPLED_MM[1])
     if not shallow.any():
         return contact
-    dark = (brightness[:, shallow] / lines.gain[shallow]).mean(axis=1) < _COUPLED_LEVEL
+    dark = _mean_of(lines.brightness / lines.gain, lit & shallow) < _COUPLED_LEVEL
     bright = np.flatnonzero(~dark)
     if len(bright) == 0:
         return np.zeros_like(contact)
+    lifted = np.zeros_like(contact)
     left, right = bright[0], len(dark) - 1 - bright[-1]
     if left >= _RIM:
-        contact[: left + _RIM] = False
+        lifted[: left + _RIM] = True
     if right >= _RIM:
-        contact[len(contact) - right - _RIM :] = False
-    return contact
+        lifted[len(lifted) - right - _RIM :] = True
+    return contact & ~(lifted & (dark | np.isnan(lines.depth_mm)))
+
+
+def _mean_of(
+    brightness: Beams, where: Bool[np.ndarray, "beams samples"]
+) -> Float32[np.ndarray, " beams"]:
+    """Return each beam's mean over some samples: infinite without any, for its echo is above."""
+    count = where.sum(axis=1)
+    total = np.where(where, brightness, 0).sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.inf).astype(np.float32)
