@@ -47,10 +47,10 @@ SCANNER = ImagerSettings(
 PATIENT = {"fat_mm": 16.0}
 DECODER, BOTH = "decoder of 4 earlier subjects", "rule and network from simulation"
 METHODS: dict[str, dict[str, str]] = {
-    "TSDF, rule": {"detector": "ridge"},
-    f"TSDF, {BOTH}": {"detector": "both"},
-    "TSDF, learning from labels": {"detector": "adaptive"},
-    f"TSDF, {DECODER}": {"detector": "adaptive", "prior": "file"},
+    "TSDF, rule": {"method": "tsdf", "detector": "ridge"},
+    f"TSDF, {BOTH}": {"method": "tsdf", "detector": "both"},
+    "TSDF, learning from labels": {"method": "tsdf", "detector": "adaptive"},
+    f"TSDF, {DECODER}": {"method": "tsdf", "detector": "adaptive", "prior": "file"},
     "field, rule": {"method": "field", "detector": "ridge"},
     f"field, {BOTH}": {"method": "field", "detector": "both"},
     f"field, {DECODER}": {"method": "field", "detector": "adaptive", "prior": "file"},
@@ -122,7 +122,7 @@ def trained(folder: Path, out: Path) -> ImageDecoder:
     """Map the earlier subjects and train a prior on the files of their maps."""
     subjects, learners = [], []
     for seed in EARLIER:
-        mapper = OccupancyMapper(MapperSettings(detector="adaptive"))
+        mapper = OccupancyMapper(MapperSettings(method="tsdf", detector="adaptive"))
         for frame in labelled(scan(seed), LABEL_EVERY).frames:
             mapper.integrate(frame)
         mapper.save(folder / f"{seed}.npz")

@@ -30,13 +30,13 @@ LOOKS = ((0.3, 0.9, 0.2), (-0.9, -0.3, 0.2))  # along the sound and from the sid
 
 
 METHODS = {
-    "TSDF, organ": by_mapper(target="organ"),
+    "TSDF, organ": by_mapper(target="organ", method="tsdf"),
     "log-odds voxels, organ": by_mapper(target="organ", method="log_odds"),
     "TSDF, organ, slices of up to 6 mm": by_mapper(
-        surfaces="label", target="organ", half_thickness_mm=6.0
+        surfaces="label", target="organ", method="tsdf", half_thickness_mm=6.0
     ),
     "field, organ": by_mapper(target="organ", method="field"),
-    "TSDF, bone": by_mapper(surfaces="label", target="bone"),
+    "TSDF, bone": by_mapper(surfaces="label", target="bone", method="tsdf"),
     "naive occupancy": naive_occupancy,
 }
 

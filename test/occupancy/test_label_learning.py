@@ -10,14 +10,15 @@ import pytest
 from us_recon.geometry.rigid import from_euler_xyz_deg
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.probe import ProbeGeometry
-from us_recon.occupancy.bone_network import trained
-from us_recon.occupancy.bone_training import Depths, TrainingImage
+from us_recon.occupancy.bone_network import STEP_MM, trained
+from us_recon.occupancy.bone_training import Depths, TrainingImage, moved
+from us_recon.occupancy.brightness import coarse_geometry
 from us_recon.occupancy.label_learning import LabelLearner
 from us_recon.occupancy.labels import label_surface
 from us_recon.occupancy.mapper import MapperSettings, OccupancyMapper
 
 Images = Callable[..., np.ndarray]
-SETTINGS = MapperSettings(detector="adaptive", learning_steps=25)
+SETTINGS = MapperSettings(method="tsdf", detector="adaptive", learning_steps=25)
 DEPTH_MM = 15.0
 
 
@@ -173,3 +174,25 @@ def test_learning_goes_on_from_a_file_as_if_it_had_not_stopped(
     expected, found = (one.integrate(sheets[6]).surface for one in (at_once, ended))
     assert expected is not None and found is not None  # without a further label
     np.testing.assert_array_equal(found.depth_mm, expected.depth_mm)
+
+
+def test_an_image_moves_together_with_its_surface(linear: ProbeGeometry) -> None:
+    coarse = coarse_geometry(linear, 64, STEP_MM)
+    sample = np.rint(50 + 20 * np.sin(np.linspace(0, 4, 64))).astype(int)
+    grey = np.full((64, coarse.sample_count), 40, np.uint8)
+    grey[np.arange(64), sample] = 240
+    depth_mm = coarse.sample_depths_mm[sample].astype(np.float32)
+    depth_mm[20:30] = np.nan
+    image = TrainingImage(grey, depth_mm, coarse)
+    deeper, aside = [], []
+    for seed in range(20):
+        elsewhere = moved(image, np.random.default_rng(seed))
+        shown = np.isfinite(elsewhere.depth_mm)
+        brightest = coarse.sample_depths_mm[elsewhere.grey.argmax(axis=1)]
+        off_mm = np.abs(brightest - elsewhere.depth_mm)[shown]
+        # The line is one sample wide: between two beams of which it steps it may be lost.
+        assert np.median(off_mm) < STEP_MM and np.percentile(off_mm, 90) < 4 * STEP_MM
+        deeper.append(np.nanmean(elsewhere.depth_mm) - np.nanmean(depth_mm))
+        aside.append(np.flatnonzero(~shown).mean() - 24.5)
+    assert np.ptp(deeper) > 5.0
+    assert np.ptp(aside) > 10

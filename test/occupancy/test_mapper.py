@@ -62,7 +62,7 @@ def test_bone_is_mapped_without_labels(sweep: list[TrackedFrame], method: str) -
 
 def test_label_comes_before_detector(sweep: list[TrackedFrame]) -> None:
     frames = [labelled(frame, 15.0) for frame in sweep]
-    mapper = OccupancyMapper()
+    mapper = OccupancyMapper(MapperSettings(method="tsdf"))
     results = [mapper.integrate(frame) for frame in frames]
     assert {result.source for result in results} == {SurfaceSource.LABEL}
     assert results[0].beams == 80

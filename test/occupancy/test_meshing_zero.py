@@ -14,7 +14,7 @@ def test_a_plane_on_the_voxel_lattice_is_meshed_like_any_other(height_mm: float)
     geometry = ProbeGeometry.linear(30.0, 40.0, 60, 80, beam_count=60, sample_count=160)
     depth_mm = geometry.pixels_to_mm(geometry.pixel_grid)[..., 1]
     label = ((depth_mm > 20.0) & (depth_mm < 22.0)).astype(np.uint8)
-    mapper = OccupancyMapper(MapperSettings(spacing_mm=1.0))
+    mapper = OccupancyMapper(MapperSettings(method="tsdf", spacing_mm=1.0))
     for k in range(20):
         T = from_euler_xyz_deg(np.array([0.0, float(k), height_mm]), np.array([-90.0, 0.0, 0.0]))
         mapper.integrate(TrackedFrame(k, label, T, geometry, label))

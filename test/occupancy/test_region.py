@@ -194,10 +194,10 @@ def test_a_field_without_any_label_shows_nothing(
     assert "has a label that shows the organ" in mapper.snapshot().message
 
 
-def test_frames_without_a_label_change_nothing(sweep: Callable[..., list[TrackedFrame]]) -> None:
+def test_frames_without_a_label_change_no_voxel(sweep: Callable[..., list[TrackedFrame]]) -> None:
     frames = sweep(every=4)
     labelled = [frame for frame in frames if frame.label is not None]
-    alone, among = mapped(labelled), mapped(frames)
+    alone, among = mapped(labelled, method="tsdf"), mapped(frames, method="tsdf")
     np.testing.assert_array_equal(
         alone.snapshot().mesh.vertices_mm, among.snapshot().mesh.vertices_mm
     )
@@ -212,7 +212,7 @@ def test_labels_may_all_come_late(sweep: Callable[..., list[TrackedFrame]]) -> N
     for frame in frames:
         late.append(replace(frame, label=None))
         late += [replace(frame, late=True)] if frame.label is not None else []
-    in_time, after = mapped(frames), mapped(late)
+    in_time, after = mapped(frames, method="tsdf"), mapped(late, method="tsdf")
     np.testing.assert_array_equal(
         in_time.snapshot().mesh.vertices_mm, after.snapshot().mesh.vertices_mm
     )
@@ -220,7 +220,7 @@ def test_labels_may_all_come_late(sweep: Callable[..., list[TrackedFrame]]) -> N
     assert after.snapshot().frames_with_surface == in_time.snapshot().frames_with_surface
 
 
-@pytest.mark.parametrize("settings", [{"target": "bone"}, {"method": "field"}])
+@pytest.mark.parametrize("settings", [{"target": "bone", "method": "tsdf"}, {"target": "bone"}, {}])
 def test_a_late_label_does_not_move_the_sweep_back(
     settings: dict[str, str], sweep: Callable[..., list[TrackedFrame]]
 ) -> None:

@@ -30,12 +30,13 @@ GEOMETRY = ProbeGeometry.linear(30.0, 40.0, 60, 80, beam_count=60, sample_count=
 def scan_a_plane(graph: Any, frames: int) -> None:
     rows = GEOMETRY.pixels_to_mm(GEOMETRY.pixel_grid)[..., 1]
     label = ((rows > 20.0) & (rows < 22.0)).astype(np.uint8)
+    image = np.where(rows < 20.0, 90, 200 * label).astype(np.uint8)
     for k in range(frames):
         stamp_ns = T0 + k * S // 20
         T = from_euler_xyz_deg(np.array([0.0, float(k), 100.0]), np.array([-90.0, 0.0, 0.0]))
         graph.publish(PoseEvent(stamp_ns, T, "world", "probe"))
         graph.publish(LabelEvent(stamp_ns, label))
-        graph.publish(ImageEvent(stamp_ns, label * np.uint8(200)))
+        graph.publish(ImageEvent(stamp_ns, image))
 
 
 def test_two_interrupts_in_a_row_do_not_cost_the_map(graph: Any, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from us_recon.occupancy.labels import label_surface
 
 EPOCHS, BATCH, LEARNING_RATE = 6, 4, 4e-3
 BLUR_MM = 0.3  # of the true depth: labels are no finer than pixels
+_ASIDE, _DEEPER_MM, _TILT_MM = 0.15, 5.0, 5.0  # at most; of the beams; over all beams
 SHOWN = (1.0, 1.0, 0.8, 0.65)  # of the image: its lower part may be cut off
 Depths = Float32[np.ndarray, " beams"]
 
@@ -137,6 +138,35 @@ def spoilt(image: TrainingImage, draw: np.random.Generator) -> TrainingImage:
 def mirrored(image: TrainingImage) -> TrainingImage:
     """Return the image with its beams in reverse order."""
     return replace(image, grey=image.grey[::-1].copy(), depth_mm=image.depth_mm[::-1].copy())
+
+
+def moved(image: TrainingImage, draw: np.random.Generator) -> TrainingImage:
+    """Return the image as if the probe had been held elsewhere: aside, nearer, tilted.
+
+    A few labels show bone at a few places of the image alone, and where bone may lie must not be
+    learnt from them. What comes in at a border is a reflection of what is there.
+    """
+    beams, samples = image.grey.shape
+    aside = draw.uniform(-_ASIDE, _ASIDE) * beams
+    deeper_mm = draw.uniform(-_DEEPER_MM, _DEEPER_MM)
+    tilt_mm = draw.uniform(-_TILT_MM, _TILT_MM) * np.linspace(-0.5, 0.5, beams)
+    lower = (deeper_mm + tilt_mm) / image.geometry.sample_step_mm
+    slope = (lower[-1] - lower[0]) / (beams - 1)
+    # Where each sample comes from: affine in sample (first) and beam.
+    source = np.array([[1.0, -slope, -lower[0]], [0.0, 1.0, aside]])
+    grey = cv2.warpAffine(
+        image.grey,
+        source,
+        (samples, beams),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
+    beam = np.abs(np.arange(beams) + aside)
+    beam = np.rint(np.minimum(beam, 2 * (beams - 1) - beam)).astype(np.int64)
+    depth_mm = image.depth_mm[beam] + deeper_mm + tilt_mm
+    inside = (depth_mm >= 0) & (depth_mm <= image.geometry.depth_mm)
+    shown = np.where(inside, depth_mm, np.nan).astype(np.float32)
+    return replace(image, grey=np.asarray(grey, np.uint8), depth_mm=shown)
 
 
 def example(

@@ -26,6 +26,7 @@ from us_recon.occupancy.bone_training import (
     TrainingImage,
     example,
     mirrored,
+    moved,
     spoilt,
     training_image,
 )
@@ -241,7 +242,9 @@ def _off_mm(true_mm: Depths, found_mm: Depths) -> float:
 
 
 def _varied(image: TrainingImage, draw: np.random.Generator) -> TrainingImage:
-    """Return an image as it is, mirrored, or as another scanner may show it."""
+    """Return an image as it is, mirrored, from elsewhere, or as another scanner may show it."""
+    if draw.random() < 0.5:
+        image = moved(image, draw)
     if draw.random() < 0.5:
         return spoilt(image, draw)
     return mirrored(image) if draw.random() < 0.5 else image

@@ -30,7 +30,7 @@ class MapperSettings:
     """Settings of the occupancy mapper."""
 
     method: str = setting(
-        "tsdf", "How surfaces are fused", choices=tuple(str(method) for method in MapMethod)
+        "field", "How surfaces are fused", choices=tuple(str(method) for method in MapMethod)
     )
     target: str = setting(
         "bone",
