@@ -1,5 +1,6 @@
 """What node and replay share of a mapping run."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,8 +39,9 @@ def test_a_field_settles_before_its_last_mesh(method: str, tmp_path: Path) -> No
             mapper.integrate(frame)
         write(mapper, tmp_path / folder)
         again = OccupancyMapper.load(tmp_path / folder / "map.npz")
-        steps = again.map.fit.steps if method == "field" else 0  # type: ignore[attr-defined]
-        return (tmp_path / folder / "mesh.ply").read_bytes(), steps
+        steps = again.map.fit.steps if method == "field" else None  # type: ignore[attr-defined]
+        assert json.loads((tmp_path / folder / "mapping.json").read_text())["field_steps"] == steps
+        return (tmp_path / folder / "mesh.ply").read_bytes(), steps or 0
 
     (as_it_is, steps), (settled, more) = (
         written(save_map_outputs, "as_it_is"), written(save_settled_map_outputs, "settled")

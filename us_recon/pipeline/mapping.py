@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from us_recon.files import atomic_path
+from us_recon.occupancy.field.field_map import FieldMap
 from us_recon.occupancy.mapper import MapMethod, MapSnapshot, OccupancyMapper
 from us_recon.occupancy.mesh_files import write_mesh
 from us_recon.occupancy.prior.decoder import ImageDecoder
@@ -60,6 +61,7 @@ def save_map_outputs(
         "triangles": len(snapshot.mesh.triangles),
         "area_mm2": snapshot.mesh.area_mm2,
         "observed_volume_mm3": snapshot.observed_volume_mm3,
+        "field_steps": mapper.map.fit.steps if isinstance(mapper.map, FieldMap) else None,
         "message": snapshot.message,
         "prior": _prior(snapshot),
         "decoder": _decoder(mapper.decoder),
