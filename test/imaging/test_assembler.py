@@ -153,6 +153,19 @@ def test_a_label_without_image_and_one_of_another_size_are_counted() -> None:
     assert made.drops == {DropReason.LABEL_UNMATCHED: 2}
 
 
+def test_a_label_whose_image_was_left_out_says_so() -> None:
+    made = assembler()
+    feed(made, LabelEvent(S, IMAGE), image(1.0), pose(2.0, 1.0), pose(2.1, 1.0))
+    assert made.drops == {DropReason.POSE_MISSING: 1}
+    feed(made, LabelEvent(2 * S, IMAGE), image(2.05))
+    assert made.drops[DropReason.LABEL_UNMATCHED] == 2
+    assert made.details[DropReason.LABEL_UNMATCHED].endswith("no image of the same stamp")
+    feed(made, image(2.2), LabelEvent(2_200_000_000, IMAGE))
+    made.finish()
+    assert made.drops == {DropReason.POSE_MISSING: 2, DropReason.LABEL_UNMATCHED: 3}
+    assert made.details[DropReason.LABEL_UNMATCHED] == "a label's image was left out (pose_missing)"
+
+
 def test_a_recording_that_starts_again_keeps_the_calibration_alone() -> None:
     made = assembler()
     feed(made, pose(5.0, 1.0), pose(5.1, 1.0), image(5.05))

@@ -32,6 +32,8 @@ from us_recon.imaging.orientation import normalise_orientation
 from us_recon.imaging.probe import ProbeGeometry
 from us_recon.settings import setting
 
+_LEFT_OUT_IMAGES = 100  # whose labels may still come
+
 
 class DropReason(StrEnum):
     """Why an image, a pose or a label was not used."""
@@ -121,6 +123,7 @@ class FrameAssembler:
         self._newest_image_ns: int | None = None
         kept = self.settings.label_late_images if late_labels else 0
         self._unlabelled: deque[TrackedFrame] = deque(maxlen=kept)
+        self._left_out: deque[tuple[int, DropReason]] = deque(maxlen=_LEFT_OUT_IMAGES)
 
     @property
     def pending(self) -> int:
@@ -165,6 +168,11 @@ class FrameAssembler:
         self.drops[reason] += 1
         self.details[reason] = detail
 
+    def _leave_out(self, stamp_ns: int, reason: DropReason, detail: str) -> None:
+        """Drop an image; its label, which goes with it, may still come."""
+        self.drop(reason, detail)
+        self._left_out.append((stamp_ns, reason))
+
     def _restart(self, stamp_ns: int) -> None:
         """Go back to a time: forget waiting images, labels, and the poses after it.
 
@@ -197,7 +205,8 @@ class FrameAssembler:
 
     def _take_image(self, event: ImageEvent) -> None:
         if event.frame_id != self.settings.transducer_frame:
-            self.drop(
+            self._leave_out(
+                event.stamp_ns,
                 DropReason.IMAGE_FRAME,
                 f"image frame is {event.frame_id!r}; expected {self.settings.transducer_frame!r} "
                 "(set transducer_frame or the image's frame_id)",
@@ -210,7 +219,8 @@ class FrameAssembler:
             return
         image = normalise_orientation(event.image, self.geometry.orientation)
         if image.shape != self.geometry.shape:
-            self.drop(
+            self._leave_out(
+                event.stamp_ns,
                 DropReason.IMAGE_SIZE,
                 f"image is {image.shape[1]}x{image.shape[0]}, the probe geometry describes "
                 f"{self.geometry.width_px}x{self.geometry.height_px}; "
@@ -229,8 +239,8 @@ class FrameAssembler:
         self._pending.append(_Waiting(event.stamp_ns, image, self.geometry))
 
     def _drop_without_geometry(self) -> None:
-        self._without_geometry.popleft()
-        self.drop(
+        self._leave_out(
+            self._without_geometry.popleft().stamp_ns,
             DropReason.NO_GEOMETRY,
             "no probe geometry has arrived; publish a ProbeGeometry (transient local)",
         )
@@ -247,7 +257,7 @@ class FrameAssembler:
                 break
             self._pending.popleft()
             if found.T is None:
-                self.drop(_DROP_OF_STATUS[found.status], found.detail)
+                self._leave_out(waiting.stamp_ns, _DROP_OF_STATUS[found.status], found.detail)
                 continue
             frames.append(self._frame(waiting, found.T))
         return frames
@@ -308,7 +318,11 @@ class FrameAssembler:
 
     def _drop_label(self, stamp_ns: int) -> None:
         del self._labels[stamp_ns]
-        self.drop(DropReason.LABEL_UNMATCHED, "a label had no image of the same stamp")
+        reason = dict(self._left_out).get(stamp_ns)
+        detail = f"a label's image was left out ({reason})"
+        if reason is None:
+            detail = "a label had no image of the same stamp"
+        self.drop(DropReason.LABEL_UNMATCHED, detail)
 
 
 @dataclass(frozen=True, eq=False)
