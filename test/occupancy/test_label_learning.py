@@ -10,8 +10,10 @@ import pytest
 from us_recon.geometry.rigid import from_euler_xyz_deg
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.probe import ProbeGeometry
-from us_recon.occupancy.bone_network import STEP_MM, trained
-from us_recon.occupancy.bone_training import Depths, TrainingImage, moved
+from us_recon.occupancy import label_learning
+from us_recon.occupancy.bone_detector import BoneDetector, BoneDetectorSettings
+from us_recon.occupancy.bone_network import STEP_MM, Weights, trained
+from us_recon.occupancy.bone_training import TrainingImage, moved, training_image
 from us_recon.occupancy.brightness import coarse_geometry
 from us_recon.occupancy.label_learning import LabelLearner
 from us_recon.occupancy.labels import label_surface
@@ -68,16 +70,22 @@ def test_no_label_judges_what_was_learnt_from_it(
         assert marked.label is not None
         learner.learn(frame, marked.label, nothing, nothing, steps=0)
     assert not learner.useful
+    seen: list[TrainingImage] = []
     judged: list[np.ndarray] = []
 
-    def found(trial: LabelLearner, image: TrainingImage) -> Depths:
-        assert 0 < len(trial._images) < len(sheets[:6])
-        assert not any(image is seen for seen in trial._images)
-        judged.append(image.grey)
-        return image.depth_mm
+    def taught(images: list[TrainingImage], *rest: object) -> LabelLearner:
+        assert 0 < len(images) < 6
+        seen[:] = images
+        return LabelLearner()
 
-    monkeypatch.setattr(LabelLearner, "_found", found)
-    learner.finish(steps=1)
+    def off_mm(image: TrainingImage, *_: object) -> list[float]:
+        assert not any(image is one for one in seen)
+        judged.append(image.grey)
+        return [1.0, 0.9]
+
+    monkeypatch.setattr(LabelLearner, "taught", taught)
+    monkeypatch.setattr(label_learning, "_both_off_mm", off_mm)
+    learner.finish(steps=1, settings=SETTINGS.bone_detector())
     assert learner.useful and len(judged) == 6
     assert len({grey.tobytes() for grey in judged}) == 6  # each of them once
 
@@ -93,17 +101,31 @@ def test_what_is_judged_begins_where_the_learner_did(
         marked = labelled(frame)
         assert marked.label is not None
         learner.learn(frame, marked.label, nothing, nothing, steps=0)
-    tried: list[LabelLearner] = []
+    tried: list[Weights] = []
 
-    def found(trial: LabelLearner, image: TrainingImage) -> Depths:
-        tried.append(trial)
-        return image.depth_mm
+    def off_mm(image: TrainingImage, settings: BoneDetectorSettings, used: Weights) -> list[float]:
+        tried.append(used)
+        return [0.9, 1.0]
 
-    monkeypatch.setattr(LabelLearner, "_found", found)
-    learner.finish(steps=0)
-    assert len(tried) == 6
+    monkeypatch.setattr(label_learning, "_both_off_mm", off_mm)
+    learner.finish(steps=0, settings=SETTINGS.bone_detector())
+    assert len(tried) == 6 and not learner.useful
     for name, weight in first.items():
-        np.testing.assert_array_equal(tried[0].weights[name], weight)
+        np.testing.assert_array_equal(tried[0][name], weight)
+
+
+def test_rule_and_network_are_judged_as_they_are_used(sheets: list[TrackedFrame]) -> None:
+    """On the same beams the detector finds what it finds in the image, with and without network."""
+    marked = labelled(sheets[0])
+    assert marked.label is not None
+    settings = SETTINGS.bone_detector()
+    image = training_image(marked.image, marked.label, marked.geometry)
+    weights = trained()
+    by_rule, by_both = BoneDetector(settings).compared(marked.image, marked.geometry, weights)
+    judged = label_learning._both_off_mm(image, settings, weights)
+    true_mm = label_surface(marked.label, by_rule.geometry).depth_mm
+    wanted = [label_learning._off_mm(true_mm, one.depth_mm) for one in (by_rule, by_both)]
+    np.testing.assert_allclose(judged, wanted, atol=0.1)
 
 
 def test_two_labels_are_too_few_to_be_believed(sheets: list[TrackedFrame]) -> None:

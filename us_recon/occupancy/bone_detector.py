@@ -91,6 +91,25 @@ def detect_bone(
     coarse = coarse_geometry(geometry, settings.beams, settings.step_mm)
     beams = coarse_beams(image, geometry, coarse)
     calibration = calibrate(beams, coarse.sample_step_mm, calibration)
+    return bone_on_beams(beams, coarse, settings, calibration, learnt), calibration
+
+
+def bone_on_beams(
+    beams: Beams,
+    coarse: ProbeGeometry,
+    settings: BoneDetectorSettings,
+    calibration: Calibration,
+    learnt: Weights | None = None,
+) -> BeamSurface:
+    """Find the bone surface in an image that is resampled along its beams (see `detect_bone`).
+
+    Args:
+        beams: Grey levels.
+        coarse: Geometry with the same beams and samples.
+        settings: How strictly to look.
+        calibration: With this image in it.
+        learnt: As in `detect_bone`.
+    """
     brightness = calibration.brightness(beams)
     contact = coupled(brightness, settings.contact_level)
     evidence = np.zeros_like(beams)
@@ -110,14 +129,13 @@ def detect_bone(
     else:
         sample = learned.mean_near(path.index)
     depth_mm = np.where(path.index >= 0, sample * coarse.sample_step_mm, np.nan)
-    surface = BeamSurface(
+    return BeamSurface(
         geometry=coarse,
         depth_mm=depth_mm.astype(np.float32),
         confidence=_confidence(evidence, path.index),
         contact=contact,
         source=SurfaceSource.DETECTOR,
     )
-    return surface, calibration
 
 
 def _by_network(

@@ -79,7 +79,7 @@ class FrameSurfaces:
         """
         again = FrameSurfaces(self._settings, self._decoder)
         if self.learner is not None:
-            self.learner.finish(steps)
+            self.learner.finish(steps, self.detector.settings)
             again.learner, again._learns = self.learner, False
             again._use_what_was_learnt()
         return again

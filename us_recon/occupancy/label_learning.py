@@ -9,17 +9,18 @@ learnt from it: the network is used where it comes nearer to the labels than the
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import ceil
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Float64, UInt8
 from torch import Tensor
 
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.probe import ProbeGeometry
+from us_recon.occupancy.bone_detector import BoneDetectorSettings, bone_on_beams
 from us_recon.occupancy.bone_network import Weights, inputs_of, log_shares, trained
 from us_recon.occupancy.bone_training import (
     Depths,
@@ -140,22 +141,31 @@ class LabelLearner:
         # The more is known, the less one image adds.
         self._go_on(ceil(steps * min(1.0, _MANY / self.labels)))
 
-    def finish(self, steps: int) -> None:
+    def finish(self, steps: int, settings: BoneDetectorSettings) -> None:
         """Learn all images together, once no more will come.
 
-        Where the network was not useful so far, every fourth of them judges, in turn, what is
-        learnt from the others.
+        Where the network was not useful so far, every fourth of them judges, in turn, rule and
+        network after what is learnt from the others.
+
+        Args:
+            steps: For how many.
+            settings: Of the detector that the network will join.
         """
         if not self.useful and len(self._images) >= 2 * _ENOUGH:
-            off_mm = sum(self._unseen_off_mm(fold, steps) for fold in range(_FOLDS))
-            self.useful = off_mm < sum(self._rule_off_mm)
+            folds = range(_FOLDS)
+            by_rule, by_both = sum(self._unseen_off_mm(fold, steps, settings) for fold in folds)
+            self.useful = bool(by_both < by_rule)
         self._go_on(steps)
 
-    def _unseen_off_mm(self, fold: int, steps: int) -> float:
-        """Return how far off every fourth image is found by what is learnt from the others."""
+    def _unseen_off_mm(
+        self, fold: int, steps: int, settings: BoneDetectorSettings
+    ) -> Float64[np.ndarray, "2"]:
+        """Return how far off rule and both find every fourth image, both taught by the others."""
         others = [one for k, one in enumerate(self._images) if k % _FOLDS != fold]
-        trial = LabelLearner.taught(others, steps, self._seed, self._begun_with)
-        return sum(trial.off_mm(self._images[fold::_FOLDS]))
+        taught = LabelLearner.taught(others, steps, self._seed, self._begun_with).weights
+        return np.sum(
+            [_both_off_mm(image, settings, taught) for image in self._images[fold::_FOLDS]], axis=0
+        )
 
     def _go_on(self, steps: int) -> None:
         for _ in range(steps if self._images else 0):
@@ -232,6 +242,19 @@ class LabelLearner:
         sizes = [shape.numel() for shape in self._shapes.values()]
         parts = zip(self._shapes.items(), torch.split(flat, sizes), strict=True)
         return {name: part.view(shape) for (name, shape), part in parts}
+
+
+def _both_off_mm(
+    image: TrainingImage, settings: BoneDetectorSettings, taught: Weights
+) -> list[float]:
+    """Return how far off the rule alone and the rule with the network find the surface."""
+    grey = image.grey.astype(np.float32)
+    calibration = calibrate(grey, image.geometry.sample_step_mm, None)
+    found = (
+        bone_on_beams(grey, image.geometry, replace(settings, kind=kind), calibration, taught)
+        for kind in ("ridge", "both")
+    )
+    return [_off_mm(image.depth_mm, surface.depth_mm) for surface in found]
 
 
 def _off_mm(true_mm: Depths, found_mm: Depths) -> float:
