@@ -73,7 +73,7 @@ def test_no_label_judges_what_was_learnt_from_it(
     seen: list[TrainingImage] = []
     judged: list[np.ndarray] = []
 
-    def taught(images: list[TrainingImage], *rest: object) -> LabelLearner:
+    def taught(images: list[TrainingImage], *_: object) -> LabelLearner:
         assert 0 < len(images) < 6
         seen[:] = images
         return LabelLearner()
@@ -103,7 +103,7 @@ def test_what_is_judged_begins_where_the_learner_did(
         learner.learn(frame, marked.label, nothing, nothing, steps=0)
     tried: list[Weights] = []
 
-    def off_mm(image: TrainingImage, settings: BoneDetectorSettings, used: Weights) -> list[float]:
+    def off_mm(_: TrainingImage, __: BoneDetectorSettings, used: Weights) -> list[float]:
         tried.append(used)
         return [0.9, 1.0]
 

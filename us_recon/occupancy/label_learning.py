@@ -152,20 +152,19 @@ class LabelLearner:
             settings: Of the detector that the network will join.
         """
         if not self.useful and len(self._images) >= 2 * _ENOUGH:
-            folds = range(_FOLDS)
-            by_rule, by_both = sum(self._unseen_off_mm(fold, steps, settings) for fold in folds)
+            found = [self._unseen_off_mm(fold, steps, settings) for fold in range(_FOLDS)]
+            by_rule, by_both = np.concatenate(found).sum(axis=0)
             self.useful = bool(by_both < by_rule)
         self._go_on(steps)
 
     def _unseen_off_mm(
         self, fold: int, steps: int, settings: BoneDetectorSettings
-    ) -> Float64[np.ndarray, "2"]:
-        """Return how far off rule and both find every fourth image, both taught by the others."""
+    ) -> Float64[np.ndarray, "images 2"]:
+        """Return how far off rule and both find every fourth image, taught by the others."""
         others = [one for k, one in enumerate(self._images) if k % _FOLDS != fold]
         taught = LabelLearner.taught(others, steps, self._seed, self._begun_with).weights
-        return np.sum(
-            [_both_off_mm(image, settings, taught) for image in self._images[fold::_FOLDS]], axis=0
-        )
+        judges = self._images[fold::_FOLDS]
+        return np.array([_both_off_mm(image, settings, taught) for image in judges])
 
     def _go_on(self, steps: int) -> None:
         for _ in range(steps if self._images else 0):
