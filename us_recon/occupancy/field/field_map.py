@@ -41,6 +41,7 @@ from us_recon.occupancy.voxels import LogOddsMap
 
 _TOUCHING_VOXELS = 2.0
 _CROSSING = 0.8  # length of the mean direction: with less, over a tenth may come from behind
+_TURNED = 0.1  # sine of the least angle between surface and beams: along them it is a guess
 _FIRST_FRAMES, _FIRST_STEPS = 10, 16  # a network that has seen nothing needs some steps first
 _SETTLED_PACE = 0.1  # of the learning rates, at the end of a scan
 
@@ -192,8 +193,9 @@ class FieldMap:
             labelled_mm = self.voxels.occupied_voxels() * self.grid.spacing_mm
             return parts_near(mesh, labelled_mm, _TOUCHING_VOXELS * self.grid.spacing_mm)
         beams = self.seen.directions(mesh.vertices_mm)
-        faces_them = (beams * vertex_normals(mesh)).sum(axis=1) <= 0
-        cross = np.linalg.norm(beams, axis=1) < _CROSSING
+        length = np.linalg.norm(beams, axis=1)
+        faces_them = (beams * vertex_normals(mesh)).sum(axis=1) <= -_TURNED * length
+        cross = length < _CROSSING
         shown = around_vertices(mesh, faces_them | cross)
         return without_small_parts(shown, self.settings.min_alone_mm2, self._touch_voxels)
 

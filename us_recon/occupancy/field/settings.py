@@ -53,7 +53,7 @@ class FieldSettings:
         0.7, "What the voxels' log-odds weigh against the field's", minimum=0.0, maximum=100.0
     )
     min_views: float = setting(
-        0.8,
+        0.5,
         "Views that must have seen the empty side of a surface",
         minimum=0.0,
         maximum=1000.0,
