@@ -65,7 +65,7 @@ below the fibula's lower end and beside it.
 - `without reverberation tests`: the detector without "first" and "half the depth".
 - `learned detector`: a network trained on virtual patients alone in place of ridge and shadow;
   `both detectors`: their evidence added up.
-- `field`: the occupancy field, four steps a frame and 1000 in the end.
+- `field`: the occupancy field, {steps} steps a frame and {settle} in the end.
 - `CT labels, every k-th`: masks of the fibula's visible face and the 3 mm behind it, cut from the
   CT surface at the tracked pose of every k-th frame: what no annotator would draw as exactly.
   Alone (as `benchmarks.mapping_methods` does it), or `+ detector` on all other frames; or
@@ -125,7 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # A field takes longer than all the others.
     tried = [method for method in methods(truth) if not run.fast or method.map != "field"]
     rows = [row(method, one, truth) for method in tried for one in parts]
-    write_table("bone_leg", rows, NOTE, run.results)
+    note = NOTE.format(steps=MapperSettings.steps_per_frame, settle=MapperSettings.settle_steps)
+    write_table("bone_leg", rows, note, run.results)
 
 
 def part(name: str, frames: Sequence[TrackedFrame], truth: Mesh) -> Part:

@@ -15,7 +15,7 @@ Beams = Float32[np.ndarray, "beams samples"]
 _LONGEST_MEMORY = 20  # frames; gain and coupling drift slowly along a sweep
 _NEAR_FIELD_MM = 4.0  # ringing and gel, not tissue
 _HIGHEST_FLOOR = 0.2  # of tissue: an image without shadow does not show its noise floor
-_UPPER_SHARE = 0.6  # of a beam: below it a beam with contact may be dark for good reason
+UPPER_SHARE = 0.6  # of a beam: below it a beam with contact may be dark for good reason
 _FAINTEST = 0.25  # of tissue, at the lower end of the image
 
 
@@ -101,7 +101,7 @@ def coupled(brightness: Beams, level: float) -> Bool[np.ndarray, " beams"]:
         brightness: In units of tissue.
         level: Mean brightness of a beam with contact over its upper part, in the same units.
     """
-    upper = brightness[:, : max(1, round(brightness.shape[1] * _UPPER_SHARE))]
+    upper = brightness[:, : max(1, round(brightness.shape[1] * UPPER_SHARE))]
     return np.asarray(upper.mean(axis=1) > level)
 
 

@@ -10,6 +10,7 @@ from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.probe import ProbeGeometry
 from us_recon.imaging.scan_conversion import to_beams
 from us_recon.occupancy.brightness import (
+    UPPER_SHARE,
     Beams,
     Calibration,
     calibrate,
@@ -28,7 +29,6 @@ _LEAST_GAIN, _MOST_GAIN = 0.05, 1.5
 _CONTACT_LEVEL = 0.15
 _COUPLED_LEVEL = 0.5  # of tissue, mean over the first part of a beam
 _COUPLED_MM = (4.0, 20.0)
-_UPPER_SHARE = 0.6  # of a beam: below it a beam with contact may be dark for good reason
 _ECHO_MM = 1.0  # how far a surface's echo reaches below it
 _STEEPEST_MM = 1.0  # from beam to beam; beyond, another surface begins
 _RIM = 3  # beams beside those without coupling are dim too
@@ -168,7 +168,7 @@ def coupled_beams(
     """
     opaque = np.isfinite(lines.depth_mm) & (lines.outside_mm is None)
     lit = depths_mm <= np.where(opaque, lines.depth_mm + _ECHO_MM, np.inf)[:, None]
-    upper = np.arange(len(depths_mm)) < max(1, round(_UPPER_SHARE * len(depths_mm)))
+    upper = np.arange(len(depths_mm)) < max(1, round(UPPER_SHARE * len(depths_mm)))
     contact = _mean_of(lines.brightness, lit & upper) > _CONTACT_LEVEL
     shallow = (depths_mm >= _COUPLED_MM[0]) & (depths_mm <= _COUPLED_MM[1])
     if not shallow.any():
