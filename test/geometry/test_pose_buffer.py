@@ -33,6 +33,16 @@ def test_buffer_refuses_a_gap_and_a_turn() -> None:
     assert buffer.lookup(int(1.15 * S)).status is PoseStatus.TURN
 
 
+def test_buffer_refuses_a_jump_but_not_after_a_pause() -> None:
+    buffer = PoseBuffer(PoseLimits(max_gap_s=0.5, max_step_mm=20.0))
+    for stamp_s, x in [(0, 0), (0.1, 19), (0.2, 40), (0.3, 41), (1.0, 99)]:
+        buffer.add(round(stamp_s * S), at(x))
+    found = [buffer.lookup(round(t * S)).status for t in (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 1.0)]
+    ok, jump = PoseStatus.OK, PoseStatus.JUMP
+    assert found == [ok, ok, jump, jump, ok, ok, ok]
+    assert "21 mm apart, limit 20 mm" in buffer.lookup(round(0.2 * S)).detail
+
+
 def test_buffer_forgets_what_comes_after_a_time() -> None:
     buffer = PoseBuffer(PoseLimits(max_gap_s=10.0))
     for stamp_s in (0, 1, 2, 3):
@@ -45,10 +55,10 @@ def test_buffer_forgets_the_oldest_and_keeps_the_last_of_a_stamp() -> None:
     buffer = PoseBuffer(PoseLimits(max_gap_s=10.0, capacity=2))
     for stamp_s in (0, 1, 2):
         buffer.add(stamp_s * S, at(stamp_s))
-    buffer.add(2 * S, at(99.0))
+    buffer.add(2 * S, at(9.0))
     assert len(buffer) == 2
     assert buffer.lookup(0).status is PoseStatus.TOO_OLD
-    np.testing.assert_array_equal(buffer.lookup(2 * S).T, at(99.0))
+    np.testing.assert_array_equal(buffer.lookup(2 * S).T, at(9.0))
 
 
 def test_tree_composes_a_robot_chain_at_one_time() -> None:

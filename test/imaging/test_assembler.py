@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from us_recon.errors import ConfigError
 from us_recon.geometry.rigid import from_euler_xyz_deg
 from us_recon.imaging.assembler import AssemblerSettings, DropReason, FrameAssembler
 from us_recon.imaging.events import GeometryEvent, ImageEvent, LabelEvent, PoseEvent
@@ -66,6 +67,16 @@ def test_time_offset_moves_the_image_not_the_pose() -> None:
             DropReason.POSE_TURN,
             "turned by 40.0 deg",
         ),
+        (
+            [pose(1, 0), image(1.05), pose(1.1, 60.0)],
+            DropReason.POSE_JUMP,
+            "60 mm apart, limit 50 mm",
+        ),
+        (
+            [pose(1, 0), pose(1.1, 60.0), image(1.1)],
+            DropReason.POSE_JUMP,
+            "60 mm apart, limit 50 mm",
+        ),
         ([pose(1, 0), image(0.5)], DropReason.POSE_MISSING, "oldest pose is 0.500 s newer"),
         ([image(1.0, "camera")], DropReason.IMAGE_FRAME, "'camera'; expected 'transducer'"),
         (
@@ -102,6 +113,31 @@ def test_what_cannot_be_used_is_dropped_counted_and_explained(
     feed(made, *events)
     assert made.drops == {reason: 1}
     assert message in made.details[reason]
+
+
+def test_a_tracker_that_takes_up_another_body_costs_one_frame() -> None:
+    made = assembler()
+    poses = [pose(1.0, 0.0), pose(1.1, 1.0), pose(1.2, 300.0), pose(1.3, 301.0)]
+    frames = feed(made, *poses, *[image(1.0 + 0.05 * k) for k in range(7)])
+    assert [round(frame.stamp_ns / S, 2) for frame in frames] == [1.0, 1.05, 1.1, 1.25, 1.3]
+    assert made.drops == {DropReason.POSE_JUMP: 2}
+
+
+def test_frames_outside_the_box_are_dropped_and_told() -> None:
+    # Images 3 mm deep whose middle is at x, y = 7 to 10 and z = 5.
+    box = {"box_mm": (-20.0, 8.0, 0.0, 20.0, 9.0, 6.0)}
+    inside, outside = [0.0, 21.9], [22.1, -30.0]
+    made = assembler(**box)
+    events = [(pose(1 + k, x), image(1 + k)) for k, x in enumerate(inside + outside)]
+    frames = feed(made, *[event for pair in events for event in pair])
+    assert len(frames) == len(inside)
+    assert made.drops == {DropReason.OUTSIDE_BOX: 2}
+    assert "(-30, 7, 5) mm and its image shows nothing of box_mm" in made.details["outside_box"]
+
+
+def test_a_box_that_is_inside_out_is_refused() -> None:
+    with pytest.raises(ConfigError, match="upper corner, each larger"):
+        assembler(box_mm=(0.0, 0.0, 0.0, 100.0, -100.0, 100.0))
 
 
 def test_an_image_waits_for_the_first_geometry() -> None:

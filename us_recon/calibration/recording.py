@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float32, Float64, UInt8
 from scipy.spatial.transform import Rotation, Slerp
 
 from us_recon.errors import InputError
-from us_recon.geometry.pose_buffer import NS_PER_S, PoseLimits, TransformTree
+from us_recon.geometry.pose_buffer import NS_PER_S, TransformTree
 from us_recon.imaging.assembler import AssemblerSettings, DropReason, FrameAssembler
 from us_recon.imaging.events import AcquisitionEvent, ImageEvent, PoseEvent
 from us_recon.imaging.orientation import normalise_orientation
@@ -122,7 +122,7 @@ def read_recording(
         InputError: Too few or too many images, no pose, or a geometry that changes.
     """
     settings = settings or AssemblerSettings()
-    limits = PoseLimits(settings.max_pose_gap_s, settings.max_pose_turn_deg, capacity=10**9)
+    limits = settings.pose_limits(capacity=10**9)
     assembler = FrameAssembler(settings)
     assembler.tree = TransformTree(limits)
     grid: _Grid | None = None

@@ -26,6 +26,8 @@ class PoseStatus(StrEnum):
     """The two poses around the time are further apart in time than allowed."""
     TURN = "turn"
     """The two poses around the time differ by more rotation than can be interpolated."""
+    JUMP = "jump"
+    """The pose lies further from the one before it than a probe can have moved."""
     NO_PATH = "no_path"
     """No chain of transforms connects the two frames."""
 
@@ -45,11 +47,13 @@ class PoseLimits:
     Attributes:
         max_gap_s: Longest time between the two.
         max_turn_deg: Largest rotation between the two.
+        max_step_mm: Largest distance between the two.
         capacity: Poses held; the oldest are forgotten first.
     """
 
     max_gap_s: float = 0.2
     max_turn_deg: float = 15.0
+    max_step_mm: float = 50.0
     capacity: int = 20_000
 
 
@@ -57,7 +61,9 @@ class PoseBuffer:
     """Poses of one frame in another, ordered by time.
 
     A time that equals a stored stamp returns that pose; a time between two stamps is interpolated
-    (translation linearly, rotation by slerp) if the limits allow; nothing is extrapolated.
+    (translation linearly, rotation by slerp) if the limits allow; nothing is extrapolated. A pose
+    that jumped away from the one shortly before it is not returned either: trackers do that for a
+    moment when they lose a body or take up another one.
     """
 
     def __init__(self, limits: PoseLimits | None = None) -> None:
@@ -92,9 +98,9 @@ class PoseBuffer:
         """Return the pose at a time, or the reason why there is none."""
         if not self._stamps_ns:
             return PoseLookup(PoseStatus.WAIT, detail="no pose has arrived")
-        if stamp_ns in self._poses:
-            return PoseLookup(PoseStatus.OK, self._poses[stamp_ns])
         after = bisect_left(self._stamps_ns, stamp_ns)
+        if stamp_ns in self._poses:
+            return self._exactly(stamp_ns, self._stamps_ns[after - 1] if after else None)
         if after == len(self._stamps_ns):
             late_s = (stamp_ns - self._stamps_ns[-1]) / NS_PER_S
             return PoseLookup(PoseStatus.WAIT, detail=f"newest pose is {late_s:.3f} s older")
@@ -102,6 +108,20 @@ class PoseBuffer:
             early_s = (self._stamps_ns[0] - stamp_ns) / NS_PER_S
             return PoseLookup(PoseStatus.TOO_OLD, detail=f"oldest pose is {early_s:.3f} s newer")
         return self._interpolate(stamp_ns, self._stamps_ns[after - 1], self._stamps_ns[after])
+
+    def _exactly(self, stamp_ns: int, before_ns: int | None) -> PoseLookup:
+        if before_ns is not None and stamp_ns - before_ns <= self.limits.max_gap_s * NS_PER_S:
+            jump = self._jump(before_ns, stamp_ns)
+            if jump is not None:
+                return jump
+        return PoseLookup(PoseStatus.OK, self._poses[stamp_ns])
+
+    def _jump(self, before_ns: int, after_ns: int) -> PoseLookup | None:
+        step_mm = float(np.linalg.norm((self._poses[after_ns] - self._poses[before_ns])[:3, 3]))
+        if step_mm <= self.limits.max_step_mm:
+            return None
+        detail = f"poses {step_mm:.0f} mm apart, limit {self.limits.max_step_mm:g} mm"
+        return PoseLookup(PoseStatus.JUMP, detail=detail)
 
     def _interpolate(self, stamp_ns: int, before_ns: int, after_ns: int) -> PoseLookup:
         gap_s = (after_ns - before_ns) / NS_PER_S
@@ -113,6 +133,9 @@ class PoseBuffer:
         if turn_deg > self.limits.max_turn_deg:
             detail = f"poses turned by {turn_deg:.1f} deg, limit {self.limits.max_turn_deg} deg"
             return PoseLookup(PoseStatus.TURN, detail=detail)
+        jump = self._jump(before_ns, after_ns)
+        if jump is not None:
+            return jump
         fraction = (stamp_ns - before_ns) / (after_ns - before_ns)
         return PoseLookup(PoseStatus.OK, interpolate_rigid(T0, T1, fraction))
 

@@ -30,6 +30,7 @@ from us_recon.imaging.events import (
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.orientation import normalise_orientation
 from us_recon.imaging.probe import ProbeGeometry
+from us_recon.imaging.view_box import ViewBox
 from us_recon.settings import setting
 
 _LEFT_OUT_IMAGES = 100  # whose labels may still come
@@ -46,8 +47,10 @@ class DropReason(StrEnum):
     POSE_MISSING = "pose_missing"
     POSE_GAP = "pose_gap"
     POSE_TURN = "pose_turn"
+    POSE_JUMP = "pose_jump"
     POSE_INVALID = "pose_invalid"
     POSE_FRAME = "pose_frame"
+    OUTSIDE_BOX = "outside_box"
     LABEL_UNMATCHED = "label_unmatched"
     BACKLOG = "backlog"
     PAUSED = "paused"
@@ -74,6 +77,19 @@ class AssemblerSettings:
     max_pose_turn_deg: float = setting(
         15.0, "Largest rotation between the two poses.", unit="deg", minimum=0.1, maximum=90.0
     )
+    max_pose_step_mm: float = setting(
+        50.0,
+        "Largest distance between two poses in a row; beyond it the tracker jumped.",
+        unit="mm",
+        minimum=0.1,
+        maximum=10000.0,
+    )
+    box_mm: tuple[float, ...] = setting(
+        (0.0,) * 6,
+        "Frames that show nothing of this box in world_frame are dropped: x, y and z of its lower "
+        "corner, then of its upper one; all 0: no box.",
+        unit="mm",
+    )
     max_pending_images: int = setting(
         30, "Images that may wait for pose or geometry; beyond it the oldest goes.", minimum=1
     )
@@ -86,6 +102,12 @@ class AssemblerSettings:
         minimum=0,
         maximum=10000,
     )
+
+    def pose_limits(self, **others: int) -> PoseLimits:
+        """Return when two poses may be interpolated."""
+        return PoseLimits(
+            self.max_pose_gap_s, self.max_pose_turn_deg, self.max_pose_step_mm, **others
+        )
 
 
 class FrameAssembler:
@@ -108,8 +130,8 @@ class FrameAssembler:
                 was given out. Otherwise such labels are dropped and counted.
         """
         self.settings = settings or AssemblerSettings()
-        limits = PoseLimits(self.settings.max_pose_gap_s, self.settings.max_pose_turn_deg)
-        self.tree = TransformTree(limits)
+        self._box = ViewBox.of(self.settings.box_mm)
+        self.tree = TransformTree(self.settings.pose_limits())
         self.geometry: ProbeGeometry | None = None
         self.images_received = 0
         self.poses_received = 0
@@ -259,6 +281,15 @@ class FrameAssembler:
             if found.T is None:
                 self._leave_out(waiting.stamp_ns, _DROP_OF_STATUS[found.status], found.detail)
                 continue
+            if self._box is not None and not self._box.is_shown(found.T, waiting.geometry):
+                at_mm = ", ".join(f"{value:.0f}" for value in found.T[:3, 3])
+                self._leave_out(
+                    waiting.stamp_ns,
+                    DropReason.OUTSIDE_BOX,
+                    f"the probe is at ({at_mm}) mm and its image shows nothing of box_mm; "
+                    "move the box or the probe",
+                )
+                continue
             frames.append(self._frame(waiting, found.T))
         return frames
 
@@ -338,6 +369,7 @@ _DROP_OF_STATUS = {
     PoseStatus.TOO_OLD: DropReason.POSE_MISSING,
     PoseStatus.GAP: DropReason.POSE_GAP,
     PoseStatus.TURN: DropReason.POSE_TURN,
+    PoseStatus.JUMP: DropReason.POSE_JUMP,
 }
 
 

@@ -40,6 +40,9 @@ _ADVICE = {
     "one clock with the images, and the static calibration",
     DropReason.POSE_GAP: "look for lost tracking; raise --max-pose-gap-s if motion is slow",
     DropReason.POSE_TURN: "track at a higher rate, or raise --max-pose-turn-deg",
+    DropReason.POSE_JUMP: "look for markers that are lost or mixed up; raise --max-pose-step-mm if "
+    "the probe moves that fast",
+    DropReason.OUTSIDE_BOX: "move or widen --box-mm, or leave it out",
     DropReason.POSE_INVALID: "let the tracker's driver publish no pose for a body it does not see",
     DropReason.POSE_FRAME: "give each frame one parent; look for two nodes that publish it",
     DropReason.LABEL_UNMATCHED: "stamp each label with the stamp of its image",
