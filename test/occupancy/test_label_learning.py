@@ -218,3 +218,13 @@ def test_an_image_moves_together_with_its_surface(linear: ProbeGeometry) -> None
         aside.append(np.flatnonzero(~shown).mean() - 24.5)
     assert np.ptp(deeper) > 5.0
     assert np.ptp(aside) > 10
+
+
+def test_labels_also_teach_where_bone_did_not_happen_to_lie(sheets: list[TrackedFrame]) -> None:
+    marked = labelled(sheets[0])
+    assert marked.label is not None
+    image = training_image(marked.image, marked.label, marked.geometry)
+    draw = np.random.default_rng(0)
+    middle_mm = [np.nanmean(label_learning._varied(image, draw).depth_mm) for _ in range(40)]
+    as_it_is = np.isclose(middle_mm, np.nanmean(image.depth_mm), atol=1e-4).mean()
+    assert 0.2 < as_it_is < 0.8 and np.ptp(middle_mm) > 5.0

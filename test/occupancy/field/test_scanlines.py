@@ -83,3 +83,15 @@ def test_a_surface_below_an_edge_that_lifts_off_does_not_couple_it() -> None:
     contact = taken_over(PROBES[0], depth_mm, dark_at_the_left(from_mm=0.0)).contact
     assert not contact[:32].any()
     assert contact[40:].all()
+
+
+def test_beams_that_show_bone_beside_an_edge_that_lifts_off_carry_sound() -> None:
+    geometry = PROBES[0]
+    image = np.full(geometry.shape, 90, np.uint8)
+    image[:, : geometry.width_px // 10] = 4
+    depth_mm = np.full(BEAMS, np.nan)
+    unlabelled = taken_over(geometry, depth_mm, image).contact
+    depth_mm[BEAMS // 10 + 2 :] = 30.0
+    labelled = taken_over(geometry, depth_mm, image).contact
+    assert not labelled[:12].any()
+    assert labelled.sum() > unlabelled.sum() > 100  # beside dark beams others are dim, or not
