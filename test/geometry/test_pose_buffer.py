@@ -52,13 +52,13 @@ def test_buffer_forgets_what_comes_after_a_time() -> None:
 
 
 def test_buffer_forgets_the_oldest_and_keeps_the_last_of_a_stamp() -> None:
-    buffer = PoseBuffer(PoseLimits(max_gap_s=10.0, capacity=2))
+    buffer = PoseBuffer(PoseLimits(max_gap_s=10.0, max_step_mm=100.0, capacity=2))
     for stamp_s in (0, 1, 2):
         buffer.add(stamp_s * S, at(stamp_s))
-    buffer.add(2 * S, at(9.0))
+    buffer.add(2 * S, at(99.0))
     assert len(buffer) == 2
     assert buffer.lookup(0).status is PoseStatus.TOO_OLD
-    np.testing.assert_array_equal(buffer.lookup(2 * S).T, at(9.0))
+    np.testing.assert_array_equal(buffer.lookup(2 * S).T, at(99.0))
 
 
 def test_tree_composes_a_robot_chain_at_one_time() -> None:

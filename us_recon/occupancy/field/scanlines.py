@@ -166,14 +166,15 @@ def coupled_beams(
     dark stretch in the middle is more likely bone just below the skin. Of a beam that shows a
     surface only what lies above it is looked at, and its echo: the shadow tells nothing.
     """
+    brightness = lines.brightness
     opaque = np.isfinite(lines.depth_mm) & (lines.outside_mm is None)
     lit = depths_mm <= np.where(opaque, lines.depth_mm + _ECHO_MM, np.inf)[:, None]
     upper = np.arange(len(depths_mm)) < max(1, round(UPPER_SHARE * len(depths_mm)))
-    contact = _mean_of(lines.brightness, lit & upper) > _CONTACT_LEVEL
+    contact = _mean_of(brightness, lit & upper) > _CONTACT_LEVEL
     shallow = (depths_mm >= _COUPLED_MM[0]) & (depths_mm <= _COUPLED_MM[1])
     if not shallow.any():
         return contact
-    dark = _mean_of(lines.brightness / lines.gain, lit & shallow) < _COUPLED_LEVEL
+    dark = _mean_of(brightness / lines.gain, lit & shallow) < _COUPLED_LEVEL
     bright = np.flatnonzero(~dark)
     if len(bright) == 0:
         return np.zeros_like(contact)
