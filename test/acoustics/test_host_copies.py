@@ -19,6 +19,8 @@ from us_recon.acoustics.volume import AcousticVolume
 from us_recon.imaging.probe import ProbeGeometry
 
 META = torch.device("meta")
+WAITING = ("aten.prod", "aten.cumprod", "aten.nonzero", "aten.item", "aten._local_scalar_dense")
+"""What waits for a GPU, itself or, as products do to look for zeros, on the way back."""
 VARIANTS: dict[str, dict[str, Any]] = {
     "primary": {},
     "speckle": {"speckle": True},
@@ -29,7 +31,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 class HostTensors(TorchDispatchMode):
-    """Collect the operations that take a tensor of the host, single numbers aside."""
+    """Collect what takes a tensor of the host, single numbers aside, and what waits for a GPU."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,6 +49,8 @@ class HostTensors(TorchDispatchMode):
         for leaf in tree_leaves((args, kwargs, result)):
             if isinstance(leaf, Tensor) and leaf.device.type == "cpu" and leaf.ndim > 0:
                 self.found.append(str(func))
+        if str(func).startswith(WAITING):
+            self.found.append(str(func))
         return result
 
 
@@ -73,6 +77,24 @@ def test_a_second_rendering_and_its_gradient_copy_nothing(
     assert image.shape == (1, linear.beam_count, linear.sample_count)
     assert slope.shape == (4, 4)
     assert host.found == []
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_a_gpu_is_never_waited_for(
+    mottled: AcousticVolume, linear: ProbeGeometry, variant: str
+) -> None:
+    settings, volume = RenderSettings(**VARIANTS[variant]), mottled.to("cuda")
+    pose = torch.eye(4, dtype=torch.float64, device="cuda").requires_grad_()
+    render(volume, pose, linear, settings)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        image = render(volume, pose, linear, settings).brightness
+        (slope,) = torch.autograd.grad(image.sum(), pose)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.isfinite(image).all()
+    assert torch.isfinite(slope).all()
 
 
 def test_a_device_that_is_given_as_tensors_is_read_for_its_widths(

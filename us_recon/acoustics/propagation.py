@@ -132,7 +132,8 @@ def coupled_torch(
 
 def primary_torch(reflection: Float[Tensor, "*rays n"]) -> Float[Tensor, "*rays n"]:
     """Return the same in plain PyTorch, on any device: the twin of the compiled pass."""
-    passed = torch.cumprod(1.0 - reflection * reflection, dim=-1)
+    # A running product would look for zeros on its way back, for which the host has to wait.
+    passed = torch.exp(torch.cumsum(torch.log1p(-reflection * reflection), dim=-1))
     return reflection * F.pad(passed[..., :-1], (1, 0), value=1.0)
 
 

@@ -9,13 +9,14 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from us_recon.acoustics.constants import constant, on_device
+from us_recon.acoustics.constants import on_device
 from us_recon.acoustics.field_kernels import add_outer, at
-from us_recon.acoustics.fields import affine_slope, corner_offsets, points_of
+from us_recon.acoustics.fields import affine_slope, interpolated, points_of
 from us_recon.acoustics.propagation import is_compiled_for
 from us_recon.compiled import compiled, in_threads
 
@@ -54,15 +55,11 @@ def scatterers_torch(
     table: Float[Tensor, "p p p 2"], lattice: Float[Tensor, "*samples 3"]
 ) -> Float[Tensor, "2 ..."]:
     """Return the field in plain PyTorch, on any device: the twin of the compiled pass."""
-    lower = lattice.detach().floor()
-    share, corner = lattice - lower, lower.long()
-    steps = constant((PERIOD * PERIOD, PERIOD, 1), torch.long, lattice.device)
-    flat, total = table.reshape(-1, 2), torch.zeros_like(lattice[..., :2])
-    for offset in corner_offsets(lattice.device):
-        weight = torch.where(offset > 0, share, 1.0 - share).prod(dim=-1)
-        total = total + weight[..., None] * flat[((corner + offset) % PERIOD * steps).sum(dim=-1)]
-    variance = (share * share + (1.0 - share) * (1.0 - share)).prod(dim=-1)
-    return (total / variance.sqrt()[..., None]).movedim(-1, 0)
+    around = F.pad(table.movedim(-1, 0)[None], (0, 1, 0, 1, 0, 1), mode="circular")[0]
+    total = interpolated(around, lattice - PERIOD * (lattice.detach() / PERIOD).floor())
+    share = lattice - lattice.detach().floor()
+    x, y, z = (share * share + (1.0 - share) * (1.0 - share)).unbind(-1)
+    return total / (x * y * z).sqrt()
 
 
 @lru_cache(maxsize=4)
