@@ -31,7 +31,11 @@ class RegistrationSettings:
         minimum=0.0, maximum=255.0,
     )  # fmt: skip
     near_field_mm: float = setting(
-        2.0, "Depth below the array face that is ignored.", unit="mm", minimum=0.0
+        5.0,
+        "Depth below the array face that is ignored: what shines there, the pulse's own ringing, "
+        "gel, cover and membrane, no MRI shows.",
+        unit="mm",
+        minimum=0.0,
     )
     time_gain_mm: float = setting(
         6.0,
