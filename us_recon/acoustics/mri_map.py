@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32
-from scipy import ndimage
 from torch import Tensor
 
 from us_recon.acoustics.classifier import CLASSES, trained
@@ -19,6 +18,7 @@ from us_recon.acoustics.features import features_of
 from us_recon.acoustics.histogram import ClassIntensities
 from us_recon.acoustics.mixing import acoustic_volume, check_orthogonal, properties_of
 from us_recon.acoustics.mri_checks import check_brain, check_image
+from us_recon.acoustics.sulci import sulcus_shares
 from us_recon.acoustics.volume import AcousticVolume
 from us_recon.errors import InputError
 from us_recon.imaging.volume import Volume
@@ -30,8 +30,7 @@ CSF, GREY, WHITE, TUMOUR = (
 )
 HARD = ("air", "skull", "cancellous_bone")
 AROUND_BRAIN = ["air", "skull", "cancellous_bone", "fat", "skin"]
-SOFTENING_MM = 1.0  # of the limit between narrow and wide fluid
-SURROUNDINGS_MM = 3.0  # how far white matter next to fluid is looked for
+BRAIN = [CSF, GREY, WHITE]
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,8 @@ class MriMapSettings:
     sulcus_width_mm: float = setting(
         3.0,
         "Fluid narrower than this between grey matter holds membranes and vessels and is "
-        "echogenic, as in a sulcus; other fluid is clear, as in a ventricle. 0: all is clear.",
+        "echogenic, as in a sulcus; other fluid is clear, as in a ventricle. 0: all is clear, and "
+        "no sulci are told from cortex either.",
         unit="mm",
         minimum=0.0,
         maximum=20.0,
@@ -116,11 +116,9 @@ def tissue_shares(
     shares = _decided(_without(shares, excluded))
     if lesion is not None:
         shares = _with_lesion(shares, known, lesion, volume)
-    narrow = _narrow_fluid(shares, known, volume.spacing_mm, settings.sulcus_width_mm)
-    clear = shares[:, CSF] - narrow
-    shares = torch.cat([shares, narrow[:, None]], dim=1)
-    shares[:, CSF] = clear
-    return TissueShares(shares, known, seen.intensities)
+    return TissueShares(
+        _with_sulci(shares, known, volume, settings.sulcus_width_mm), known, seen.intensities
+    )
 
 
 def _without(shares: Float32[Tensor, "n c"], excluded: list[str]) -> Float32[Tensor, "n c"]:
@@ -167,29 +165,17 @@ def _with_lesion(
     return shares
 
 
-def _narrow_fluid(
+def _with_sulci(
     shares: Float32[Tensor, "n c"],
     known: Bool[np.ndarray, "i j k"],
-    spacing_mm: np.ndarray,
+    volume: Volume,
     width_mm: float,
-) -> Float32[Tensor, " n"]:
-    """Return the share of fluid in clefts between grey matter, narrower than `width_mm`.
-
-    What of the fluid a cube of that side does not fit into (a top-hat transform) is narrow. A
-    ventricle's horn can be as narrow, but borders on white matter.
-    """
-    fluid = np.zeros(known.shape, np.float32)
-    fluid[known] = shares[:, CSF].numpy()
-    side = np.maximum(np.round(width_mm / spacing_mm), 1).astype(int)
-    wide = ndimage.grey_opening(fluid, size=tuple(side))
-    soft = SOFTENING_MM / spacing_mm
-    wide, all_fluid = (ndimage.gaussian_filter(each, soft, truncate=2.5) for each in (wide, fluid))
-    narrow = fluid * np.clip(1.0 - wide / np.maximum(all_fluid, 1e-3), 0.0, 1.0)
-    white = np.zeros(known.shape, np.float32)
-    grey = np.zeros(known.shape, np.float32)
-    white[known], grey[known] = (shares[:, each].numpy() for each in (WHITE, GREY))
-    sigma = SURROUNDINGS_MM / spacing_mm
-    white, grey = (ndimage.gaussian_filter(each, sigma, truncate=2.5) for each in (white, grey))
-    whiteness = white / np.maximum(white + grey, 1e-6)
-    narrow *= np.clip((0.7 - whiteness) / 0.2, 0.0, 1.0)
-    return torch.from_numpy(narrow[known])
+) -> Float32[Tensor, "n tissues"]:
+    """Return the shares with that of sulci, which is taken from fluid, grey and white matter."""
+    shares = torch.cat([shares, torch.zeros_like(shares[:, :1])], dim=1)
+    if width_mm > 0.0:
+        fluid, grey, white = (shares[:, each] for each in BRAIN)
+        sulci = sulcus_shares(fluid, grey, white, known, volume.spacing_mm, width_mm)
+        shares[:, BRAIN] -= sulci
+        shares[:, -1] = sulci.sum(dim=1)
+    return shares
