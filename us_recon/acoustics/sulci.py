@@ -18,7 +18,8 @@ Shares = Float32[np.ndarray, "i j k"]
 
 SOFTENING_MM = 1.0  # of the limit between narrow and wide fluid
 SURROUNDINGS_MM = 3.0  # how far white matter next to fluid is looked for
-BLADE_MM = 1.0  # half of what the thinnest blade of white matter measures
+BLADE_MM = 2.0  # the thinnest blade of white matter within a gyrus
+RIM_MM = 1.0  # what mixes with white matter at its border
 LEAST_BODY_MM3 = 300.0  # smaller parts are no white matter of their own
 # Cortex is 2.5 mm thick in the mean, 1 to 4.5 (Fischl, Dale, PNAS 97 (2000) 11050).
 CORTEX_MM = (2.0, 3.0)
@@ -84,19 +85,26 @@ def white_body(
 ) -> Bool[np.ndarray, "i j k"]:
     """Return where white matter is that is thick somewhere, with its rim; nowhere, if all is thin.
 
-    Opened by a ball, so that what only thin sheets join comes apart; of the parts the large ones,
-    grown back by twice as much.
+    Opened by a ball, so that what only thin sheets join comes apart; of the parts the large ones.
     """
-    if white.all():
-        return white
-    core = distance_mm(~white, spacing_mm) > 0.99 * BLADE_MM
-    parts, _ = ndimage.label(core)
+    thick = ndimage.binary_opening(white, ball(BLADE_MM, spacing_mm))
+    parts, _ = ndimage.label(thick)
     volumes_mm3 = np.bincount(parts.ravel()) * float(np.prod(spacing_mm))
     volumes_mm3[0] = 0.0
     large = (volumes_mm3 > LEAST_BODY_MM3)[parts]
     if not large.any():
         return large
-    return np.asarray(distance_mm(large, spacing_mm) <= 2.0 * BLADE_MM)
+    return np.asarray(distance_mm(large, spacing_mm) <= RIM_MM)
+
+
+def ball(diameter_mm: float, spacing_mm: Float64[np.ndarray, "3"]) -> Bool[np.ndarray, "i j k"]:
+    """Return a ball as voxels: as many along each axis as the diameter is long, at least one."""
+    counts = np.maximum(np.round(diameter_mm / spacing_mm), 1).astype(int)
+    axes = [
+        (np.arange(n) - (n - 1) / 2.0) * step for n, step in zip(counts, spacing_mm, strict=True)
+    ]
+    square = sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij", sparse=True))
+    return np.asarray(square <= 0.25 * diameter_mm**2 + 1e-9)
 
 
 def hidden(
