@@ -33,7 +33,7 @@ class Model:
     covariance_scale: float
 
 
-MODEL = Model(constant=-2.945, gap=138.5, lead=13.79, covariance_scale=0.00464)
+MODEL = Model(constant=-2.403, gap=94.23, lead=36.92, covariance_scale=0.00537)
 _AREA_MM2 = 40_000.0
 """At this area the figures are the leads themselves; a sweep shows about as much."""
 
