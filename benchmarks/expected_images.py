@@ -74,7 +74,8 @@ the landmarks' rigid pose and at {poses} random poses: shifts evenly from a ball
 up to {deg:g} degrees, about the middle of the image (seed {seed}). The grid, blur, mask and patches
 are the registration's defaults (1 mm, 5 x 5 cells), and so is the removal of time gain, which is
 told from tissue by all frames together. The tissue map and the renderer know nothing of this
-patient but its MRI.
+patient but its MRI; that the map missed sulci was seen on this patient, though, and its rules for
+them take their sizes from anatomy.
 
 `explained`: share of the local variance of the whole frame that fits in patches explain, at the
 landmarks' pose (what lies outside the MRI is not explained); `random`: mean over the random poses.
