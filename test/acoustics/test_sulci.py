@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from us_recon.acoustics.sulci import sulcus_shares
+from us_recon.acoustics.sulci import sulcus_shares, white_body
 
 WIDTH_MM = 3.0
 EDGE_MM = 24.0
@@ -62,6 +62,24 @@ def test_a_blade_of_a_gyrus_stays_white(block: Block) -> None:
     assert (fluid == 0.0).all()
 
 
+def test_a_lump_is_no_white_matter_of_its_own(block: Block) -> None:
+    lump = (
+        (np.abs(block.x - 16) < 3.0) & (np.abs(block.y - 12) < 3.0) & (np.abs(block.z - 12) < 3.0)
+    )
+    block.paint(2, lump)  # 216 mm3
+    assert (block.sulci()[2][lump] == 1.0).all()
+
+
+def test_a_blade_stays_white_whichever_way_it_runs() -> None:
+    block = Block(0.5)
+    block.paint(2, block.x < 8.0)
+    blade = (np.abs(block.y - block.x) < 1.0 * np.sqrt(2.0)) & (block.x < 18.0)
+    block.paint(2, blade)  # 2 mm thick, at 45 degrees
+    veiled = block.sulci()[2]
+    inner = blade & (block.x > 9.0) & (block.x < 17.0) & (np.abs(block.z - 12.0) < 11.0)
+    assert (veiled[inner] == 0.0).all()
+
+
 def test_a_thin_bridge_to_white_matter_hangs_nothing_on_it(block: Block) -> None:
     sheet = (block.x > 13.0) & (block.x < 14.0)
     block.paint(2, sheet)
@@ -96,6 +114,11 @@ def test_narrow_fluid_is_a_sulcus_and_wide_fluid_is_none(block: Block) -> None:
     inner = (block.x > 16.0) & (block.x < 22.0)
     assert (fluid[narrow & inner] > 0.9).all()
     assert (fluid[(np.abs(block.y - 17.0) < 2.0) & inner] < 0.05).all()
+    # As narrow, but between white matter: a ventricle's horn.
+    horn = Block(block.spacing_mm[0])
+    horn.paint(2, horn.x > 0.0)
+    horn.paint(0, narrow)
+    assert (horn.sulci()[0][narrow & inner] == 0.0).all()
 
 
 def test_without_white_matter_nothing_hidden_is_told() -> None:
@@ -104,6 +127,7 @@ def test_without_white_matter_nothing_hidden_is_told() -> None:
     _, between, veiled = block.sulci()
     assert (between == 0.0).all()
     assert (veiled == 0.0).all()
+    assert not white_body(block.shares[2] > 0.5, block.spacing_mm).any()
     block.paint(2, block.x > 0.0)  # and nothing else
     assert all((part == 0.0).all() for part in block.sulci())
 
