@@ -83,6 +83,32 @@ def test_the_compiled_pass_equals_its_twin(
         torch.testing.assert_close(slopes[0][1] / scale, slopes[1][1] / scale, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("at", [0.0, 3.0, -0.4, -1.5, "far end", "beyond it"])
+def test_the_twin_is_the_same_on_voxels_and_at_the_border(
+    mottled: AcousticVolume, axis: int, at: float | str
+) -> None:
+    """Where cells meet the slopes of both count; a plane of samples lies across each axis."""
+    packed = pack(mottled)
+    last = packed.shape[axis] - 1.0
+    place = {"far end": last, "beyond it": last + 0.4}.get(at, at) if isinstance(at, str) else at
+    first, second = (other for other in range(3) if other != axis)
+    T = torch.zeros(1, 4, 4, dtype=torch.float64)
+    T[0, first, 0] = T[0, second, 1] = T[0, 3, 3] = 1.0
+    T[0, axis, 3] = place
+    T.requires_grad_()
+    rows, columns = torch.meshgrid(torch.arange(1.0, 10.0), torch.arange(2.0, 9.0), indexing="ij")
+    plane = torch.stack([rows, columns], dim=-1).double()
+    pull = torch.from_numpy(np.random.default_rng(3).standard_normal((7, 1, 9, 7)))
+    fields = look_up(packed, plane, T)
+    scalars = [fields.impedance_mrayl, fields.attenuation_db_cm_mhz, fields.scatter, fields.inside]
+    fast = torch.cat([torch.stack(scalars), fields.steepest])
+    twin = look_up_torch(packed, points_of(plane, T))
+    torch.testing.assert_close(fast, twin, atol=1e-10, rtol=1e-9)
+    slopes = [torch.autograd.grad((v * pull).sum(), T)[0][:, :3] for v in (fast, twin)]
+    torch.testing.assert_close(*slopes, atol=1e-8, rtol=1e-8)
+
+
 def test_the_result_does_not_depend_on_the_number_of_threads(
     mottled: AcousticVolume, oblique: torch.Tensor
 ) -> None:

@@ -119,7 +119,9 @@ def look_up_torch(
 ) -> Float[Tensor, "7 ..."]:
     """Interpolate at voxel indices in plain PyTorch, on any device: the compiled pass's twin."""
     high = constant(tuple(packed.shape[:3]), index.dtype, index.device) - 1.0
-    held = torch.minimum(index.clamp(min=0.0), high)
+    # On the border itself the slopes of both sides are halved, as `torch.maximum` does it.
+    zero = torch.zeros_like(high)
+    held = torch.minimum(torch.maximum(index, zero), high)
     fields = packed[..., : kernels.FIELDS].movedim(-1, 0)
     here, nudge = held.detach(), 8.0 * torch.finfo(index.dtype).eps * max(packed.shape)
     # Both cells that meet at a voxel's centre, so that the slopes of both sides count alike there;
@@ -130,7 +132,8 @@ def look_up_torch(
         place = here.maximum(low + nudge).minimum(low + (1.0 - nudge))
         halves.append(interpolated(fields, held + (place - here)))
     values = 0.5 * (halves[0] + halves[1])
-    x, y, z = (1.0 - (index - held).abs()).clamp(min=0.0).unbind(-1)
+    beyond = torch.maximum(-index, zero) + torch.maximum(index - high, zero)
+    x, y, z = (1.0 - beyond).clamp(min=0.0).unbind(-1)
     return torch.cat([values[:1], values[1:] * (x * y * z)])
 
 
