@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from us_recon.acoustics.sulci import sulcus_shares, white_body
+from us_recon.acoustics.sulci import ball, sulcus_shares, white_body
 
 WIDTH_MM = 3.0
 EDGE_MM = 24.0
@@ -137,3 +137,21 @@ def test_what_is_white_far_from_the_brain_is_no_sulcus(block: Block) -> None:
     block.paint(2, far)
     _, _, veiled = block.sulci()
     assert (veiled[far] == 0.0).all()
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "shape", "count"),
+    [
+        ((0.5, 0.5, 0.5), (4, 4, 4), 32),
+        ((0.7, 0.7, 0.7), (3, 3, 3), 19),
+        ((1.0, 1.0, 1.0), (2, 2, 2), 8),
+        ((1.3, 1.3, 1.3), (2, 2, 2), 8),
+        ((1.0, 1.0, 5.0), (2, 2, 1), 4),
+    ],
+)
+def test_a_ball_is_never_empty(
+    spacing_mm: tuple[float, ...], shape: tuple[int, ...], count: int
+) -> None:
+    made = ball(2.0, np.array(spacing_mm))
+    assert made.shape == shape
+    assert made.sum() == count

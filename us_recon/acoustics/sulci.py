@@ -100,11 +100,9 @@ def white_body(
 def ball(diameter_mm: float, spacing_mm: Float64[np.ndarray, "3"]) -> Bool[np.ndarray, "i j k"]:
     """Return a ball as voxels: as many along each axis as the diameter is long, at least one."""
     counts = np.maximum(np.round(diameter_mm / spacing_mm), 1).astype(int)
-    axes = [
-        (np.arange(n) - (n - 1) / 2.0) * step for n, step in zip(counts, spacing_mm, strict=True)
-    ]
+    axes = [(2.0 * np.arange(n) + 1.0 - n) / n for n in counts]
     square = sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij", sparse=True))
-    return np.asarray(square <= 0.25 * diameter_mm**2 + 1e-9)
+    return np.asarray(square <= 1.0)
 
 
 def hidden(
