@@ -120,7 +120,7 @@ class PoseBuffer:
         step_mm = float(np.linalg.norm((self._poses[after_ns] - self._poses[before_ns])[:3, 3]))
         if step_mm <= self.limits.max_step_mm:
             return None
-        detail = f"poses {step_mm:.0f} mm apart, limit {self.limits.max_step_mm:g} mm"
+        detail = f"poses {step_mm:.3g} mm apart, limit {self.limits.max_step_mm:g} mm"
         return PoseLookup(PoseStatus.JUMP, detail=detail)
 
     def _interpolate(self, stamp_ns: int, before_ns: int, after_ns: int) -> PoseLookup:
