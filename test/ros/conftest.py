@@ -87,7 +87,7 @@ class Graph:
             self.wait(lambda: publisher.get_subscription_count() >= readers, f"readers of {topic}")
         self._publishers[topic].publish(message)
 
-    def wait(self, holds: Callable[[], object], what: str, timeout_s: float = 20.0) -> None:
+    def wait(self, holds: Callable[[], object], what: str, timeout_s: float = 60.0) -> None:
         """Wait until a condition holds; fail with what was waited for."""
         deadline = time.monotonic() + timeout_s
         while not holds():
@@ -97,7 +97,7 @@ class Graph:
                 pytest.fail(f"waited {timeout_s} s for {what}")
             time.sleep(0.01)
 
-    def wait_for_error(self, message: str, timeout_s: float = 20.0) -> None:
+    def wait_for_error(self, message: str, timeout_s: float = 60.0) -> None:
         """Wait until a node raised an error that holds a message."""
         deadline = time.monotonic() + timeout_s
         while not self.errors and time.monotonic() < deadline:
