@@ -15,7 +15,7 @@ from torch import Tensor
 from us_recon.acoustics import echo_kernels as kernels
 from us_recon.acoustics.field_kernels import spread
 from us_recon.acoustics.fields import BeamFields, affine_slope, look_up
-from us_recon.acoustics.propagation import Convention, coupled, is_compiled_for
+from us_recon.acoustics.propagation import Convention, coupled, is_compiled_for, left_over
 from us_recon.acoustics.settings import DeviceParameters, EchoMode, RenderSettings
 from us_recon.compiled import in_threads
 from us_recon.imaging.probe import ProbeGeometry
@@ -82,13 +82,6 @@ def echoes(
         edges = level * passed * R * facets(fields.steepest, directions, device)
     scatter = torch.exp(device.scatter_db / DB_PER_NEPER) * passed * fields.scatter
     return edges, scatter, passed
-
-
-def left_over(
-    lost: Float[Tensor, "poses beams samples"],
-) -> Float[Tensor, "poses beams samples"]:
-    """Return the amplitude that is left at each sample, given the losses of all steps in neper."""
-    return torch.exp(-F.pad(torch.cumsum(lost[..., :-1], dim=-1), (1, 0)))
 
 
 def reflections(fields: BeamFields) -> Float[Tensor, "poses beams samples"]:

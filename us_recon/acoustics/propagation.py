@@ -132,9 +132,16 @@ def coupled_torch(
 
 def primary_torch(reflection: Float[Tensor, "*rays n"]) -> Float[Tensor, "*rays n"]:
     """Return the same in plain PyTorch, on any device: the twin of the compiled pass."""
-    # A running product would look for zeros on its way back, for which the host has to wait.
-    passed = torch.exp(torch.cumsum(torch.log1p(-reflection * reflection), dim=-1))
-    return reflection * F.pad(passed[..., :-1], (1, 0), value=1.0)
+    return reflection * left_over(-torch.log1p(-reflection * reflection))
+
+
+def left_over(lost: Float[Tensor, "*rays n"]) -> Float[Tensor, "*rays n"]:
+    """Return the amplitude that is left at each sample, given the losses of all steps in neper.
+
+    By their sum: a running product would look for zeros on its way back, for which the host has to
+    wait where a GPU computes.
+    """
+    return torch.exp(-F.pad(torch.cumsum(lost[..., :-1], dim=-1), (1, 0)))
 
 
 def _running_product(matrices: Float[Tensor, "*rays n 2 2"]) -> Float[Tensor, "*rays n 2 2"]:
