@@ -116,11 +116,11 @@ class RegistrationSettings:
         150, "Best poses of a round that are refined coarsely.", minimum=1, maximum=10_000
     )
     candidate_count: int = setting(
-        60, "Best different poses after that which are refined finely and ranked there.",
+        40, "Best different poses after that which are refined finely and ranked there.",
         minimum=1, maximum=10_000,
     )  # fmt: skip
     candidate_patches: int = setting(
-        400, "Patches by which these are ranked.", minimum=10, maximum=100_000
+        1600, "Patches by which these are ranked.", minimum=10, maximum=100_000
     )
     mode_count: int = setting(
         5, "Best different poses after that which are compared on the whole window.",
