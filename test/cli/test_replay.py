@@ -31,6 +31,19 @@ def test_a_map_goes_on_with_its_own_settings(scan: Path, tmp_path: Path) -> None
     assert (first / "map.npz").read_bytes() == kept
 
 
+def test_a_bag_of_which_nothing_can_be_used_leaves_the_mesh_that_is_there(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["replay", str(scan), "--out", str(out)]) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    wrong = ["--transducer-frame", "elsewhere"]
+    assert main(["replay", str(scan), "--out", str(out), *wrong]) == 2
+    said = capsys.readouterr().err
+    assert "none of" in said and "image_frame" in said and "expected 'elsewhere'" in said
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
 def test_settings_beside_a_map_are_refused(
     scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
