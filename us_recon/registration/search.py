@@ -45,7 +45,7 @@ class Levels:
 
     Attributes:
         coarse: Few large, blurred patches.
-        thin: Few of the finest patches.
+        thin: Some of the finest patches, which do not overlap.
         apart: All of the finest patches that do not overlap.
         fine: All of the finest patches, overlapping.
         corners_world_mm: Corners of the images, to tell poses apart.
@@ -186,7 +186,7 @@ class GlobalSearch:
         self.rounds = number + 1
 
     def _climb_nearby(self, block: int, pool: ThreadPoolExecutor) -> Iterator[int]:
-        """Look for more peaks beside the best one: the few finest patches blur them into one."""
+        """Look for more peaks beside the best one: fewer patches blur them into one."""
         levels, settings = self._levels, self._settings
         centre = levels.fine.centre_world_mm
         near = near_peaks(self.peaks, centre, settings.mode_distance_mm)
