@@ -7,6 +7,7 @@ find the pose a little more often, and what they score tells right poses from wr
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -34,11 +35,22 @@ class MriChannels:
             variance of 1, and a mask, as the last axis of the array.
         T_index_mri: Maps MRI millimetres to voxel indices.
         ridge: Damping of the local fit for each channel but the mask.
+        tissue_levels: How many of the channels, the last ones before the mask, are the tissue's.
     """
 
     data: Float32[np.ndarray, "i j k _"]
     T_index_mri: Float64[np.ndarray, "4 4"]
     ridge: tuple[float, ...]
+    tissue_levels: int = 0
+
+    @cached_property
+    def lc2(self) -> "MriChannels":
+        """The channels without the tissue's; the same ones where there are no others."""
+        count = len(self.ridge) - self.tissue_levels
+        if count in (0, len(self.ridge)):
+            return self
+        kept = np.concatenate([self.data[..., :count], self.data[..., INSIDE:]], axis=-1)
+        return MriChannels(kept, self.T_index_mri, self.ridge[:count])
 
     def sample(
         self, points_world_mm: Float32[Tensor, "n 3"], T_mri_world: Float32[Tensor, "4 4"]
@@ -94,7 +106,8 @@ def make_channels(images: Volume | PatientImages, settings: RegistrationSettings
             "given (t1, t2, flair, or ct), or channels joint or mri"
         )
     backscatter = tissue[-1:] if len(known_of.mris) == 1 else []  # two contrasts tell tissues apart
-    chosen = {"joint": [*lc2, *backscatter], "mri": lc2, "tissue": tissue}[settings.channels]
+    levels = {"joint": backscatter, "mri": [], "tissue": tissue}[settings.channels]
+    chosen = levels if settings.channels == "tissue" else [*lc2, *levels]
     standard = [_standardised(channel, inside) for channel in chosen]
     extent = np.maximum(settings.patch_samples * settings.grid_mm / first.spacing_mm, 1.0)
     return MriChannels(
@@ -103,6 +116,7 @@ def make_channels(images: Volume | PatientImages, settings: RegistrationSettings
         ridge=tuple(
             settings.ridge * _median_local_variance(channel, inside, extent) for channel in standard
         ),
+        tissue_levels=len(levels),
     )
 
 

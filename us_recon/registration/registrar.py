@@ -202,7 +202,7 @@ class MriRegistration:
             turned = make_levels(mirrored(window), mirrored(coarse), *channels, settings)
             count = min(settings.mirrored_count, settings.start_count)
             chance = GlobalSearch(turned, T_mri_world, settings, first_only=count)
-        return _Attempt(window, stamp_ns, levels.fine, search, chance)
+        return _Attempt(window, stamp_ns, levels.last, search, chance)
 
     def _advanced(self, attempt: _Attempt, poses: int | None) -> bool:
         """Do a step's work on a search; return whether it is done."""

@@ -3,9 +3,13 @@
 Poses are scored and refined first where the score is wide (large patches, much blur), but ranked
 only where it is sharp: the coarse order misleads. Rounds of further poses are added until one
 answer leads clearly or the budget is spent, which is counted in poses, never in time.
+
+LC2 seeks; where the tissue's backscatter joins it, both decide between what was found. With it the
+score has more and narrower peaks: a search by all channels misses the right one more often
+(`python -m benchmarks.search_ranking`).
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -48,6 +52,7 @@ class Levels:
         thin: Some of the finest patches, which do not overlap.
         apart: All of the finest patches that do not overlap.
         fine: All of the finest patches, overlapping.
+        last: The same by all channels; the levels before know LC2's alone.
         corners_world_mm: Corners of the images, to tell poses apart.
     """
 
@@ -55,6 +60,7 @@ class Levels:
     thin: Objective
     apart: Objective
     fine: Objective
+    last: Objective
     corners_world_mm: Float64[np.ndarray, "n 3"]
 
     def apart_mm(self, T: Float64[np.ndarray, "4 4"], other: Float64[np.ndarray, "4 4"]) -> float:
@@ -72,14 +78,17 @@ def make_levels(
     settings: RegistrationSettings,
 ) -> Levels:
     """Prepare all levels; window and channels come with the settings, or with their coarse ones."""
+    lc2 = channels.lc2
+    last = make_objective(window, channels, settings)
     corners = window.points_world_mm[:, [0, 0, -1, -1], [0, -1, 0, -1]].reshape(-1, 3)
     return Levels(
         coarse=make_objective(
             coarse_window, coarse_channels, settings.coarse(), settings.coarse_patches
         ),
-        thin=make_objective(window, channels, settings, settings.candidate_patches),
-        apart=make_objective(window, channels, settings.without_overlap()),
-        fine=make_objective(window, channels, settings),
+        thin=make_objective(window, lc2, settings, settings.candidate_patches),
+        apart=make_objective(window, lc2, settings.without_overlap()),
+        fine=last if lc2 is channels else replace(last, channels=lc2),
+        last=last,
         corners_world_mm=corners.double().numpy(),
     )
 
@@ -117,6 +126,7 @@ class GlobalSearch:
         self.done = False
         self._runners_up: list[tuple[Float64[np.ndarray, "4 4"], float]] = []
         self._levels, self._settings = levels, settings
+        self._finest = levels.fine
         self._start = T_mri_world
         self._count = settings.start_count if first_only is None else first_only
         self._share = self._count / max(settings.start_count, 1)
@@ -160,7 +170,11 @@ class GlobalSearch:
                 if self.gap >= self._settings.search_gap:
                     break
             self.peaks = list(self.modes)
-            for block in range(self._nearby_rounds):
+            if self._nearby_rounds:
+                yield from self._climb_nearby(0, pool)
+            if self._levels.last is not self._finest:
+                yield from self._decide(pool)
+            for block in range(1, self._nearby_rounds):
                 yield from self._climb_nearby(block, pool)
 
     def _round(self, number: int, pool: ThreadPoolExecutor) -> Iterator[int]:
@@ -188,7 +202,7 @@ class GlobalSearch:
     def _climb_nearby(self, block: int, pool: ThreadPoolExecutor) -> Iterator[int]:
         """Look for more peaks beside the best one: fewer patches blur them into one."""
         levels, settings = self._levels, self._settings
-        centre = levels.fine.centre_world_mm
+        centre = self._finest.centre_world_mm
         near = near_peaks(self.peaks, centre, settings.mode_distance_mm)
         twists = start_twists(_NEARBY, _NEARBY_MM, np.radians(_NEARBY_DEG), block)
         around = moved_about(centre, mean_pose(near, centre), twists)
@@ -197,6 +211,19 @@ class GlobalSearch:
         found = yield from self._to_the_end(pool, _poses(found))
         self.peaks += found
         self.modes = self._modes([*self.modes, *found], settings.mode_count)
+
+    def _decide(self, pool: ThreadPoolExecutor) -> Iterator[int]:
+        """Refine what LC2 found by all channels; from here on these decide."""
+        self._finest, settings = self._levels.last, self._settings
+        near = near_peaks(self.peaks, self._finest.centre_world_mm, settings.mode_distance_mm)
+        beside = [one for one in near if one not in self.modes][: settings.mode_count]
+        poses = _poses([*self.modes, *beside])
+        self.peaks = yield from _refined(pool, self._finest, poses, settings.max_iterations)
+        self.modes = self._modes(self.peaks, settings.mode_count)
+        others, self._runners_up = [T for T, _ in self._runners_up], []
+        better = self._keep_runners_up(others)
+        self.peaks += yield from _refined(pool, self._finest, better, settings.max_iterations)
+        self.modes = self._modes(self.peaks, settings.mode_count)
 
     def _to_the_end(
         self, pool: ThreadPoolExecutor, poses: Sequence[Float64[np.ndarray, "4 4"]]
@@ -207,7 +234,7 @@ class GlobalSearch:
         """
         near = yield from _refined(pool, self._levels.apart, poses, _APART_STEPS)
         steps = self._settings.max_iterations
-        return (yield from _refined(pool, self._levels.fine, _poses(near), steps))
+        return (yield from _refined(pool, self._finest, _poses(near), steps))
 
     def _scaled(self, count: int) -> int:
         return max(1, round(self._share * count))
@@ -241,7 +268,7 @@ class GlobalSearch:
         """
         best = self.best
         few = [T for T in poses if self._is_elsewhere(T, best.T_mri_world)][:_LEAST_ELSEWHERE]
-        scored = list(zip(few, self._levels.fine.scores(few).tolist(), strict=True))
+        scored = list(zip(few, self._finest.scores(few).tolist(), strict=True))
         self._runners_up += scored
         return [T for T, score in scored if score > best.score]
 
@@ -293,7 +320,7 @@ def batched(items: Sequence[Item], count: int) -> Iterator[Sequence[Item]]:
         yield items[first : first + count]
 
 
-def _poses(found: Sequence[Refinement]) -> list[Float64[np.ndarray, "4 4"]]:
+def _poses(found: Iterable[Refinement]) -> list[Float64[np.ndarray, "4 4"]]:
     return [one.T_mri_world for one in found]
 
 
