@@ -66,6 +66,11 @@ def test_tissue_of_one_mri_joins_its_channels() -> None:
     assert tissue.data.shape[-1] == 3
     # Both end with the backscatter and the mask.
     np.testing.assert_array_equal(tissue.data[..., 1:], joint.data[..., 2:])
+    # A search goes by LC2's alone, and by the tissue's where there are no others.
+    mri = make_channels(images, replace(settings, channels="mri"))
+    np.testing.assert_array_equal(joint.lc2.data, mri.data)
+    assert joint.lc2.ridge == mri.ridge and joint.lc2 is joint.lc2
+    assert mri.lc2 is mri and tissue.lc2 is tissue
     assert make_coarse_channels(images, replace(settings, channels="tissue")).data.shape[-1] == 3
 
 

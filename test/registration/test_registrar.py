@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from us_recon.errors import ConfigError, InputError
-from us_recon.geometry.rigid import exp_se3, make_rigid, transform_points
+from us_recon.geometry.rigid import exp_se3, invert_rigid, make_rigid, transform_points
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.volume import Volume
+from us_recon.registration.channels import MriChannels
+from us_recon.registration.objective import Objective
 from us_recon.registration.registrar import MriRegistration, RegistrationUpdate
 from us_recon.registration.settings import RegistrationSettings
 
@@ -77,6 +79,35 @@ def test_equal_runs_are_equal(
     again = attempt(volume, frames_of(volume, noise=20.0), settings, T_initial)
     np.testing.assert_array_equal(again.T_world_mri, good.T_world_mri)
     assert (again.score, again.gap, again.message) == (good.score, good.gap, good.message)
+
+
+def test_a_pose_is_judged_by_all_channels_where_the_tissue_is_known(
+    volume: Volume,
+    frames: list[TrackedFrame],
+    settings: RegistrationSettings,
+    T_initial: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registration = MriRegistration(volume, settings)
+    lc2 = registration.channels
+    tissue = np.random.default_rng(5).normal(size=lc2.data.shape[:3]).astype(np.float32)
+    data = np.insert(lc2.data, 2, tissue, axis=-1)
+    registration.channels = MriChannels(data, lc2.T_index_mri, (*lc2.ridge, 0.0), tissue_levels=1)
+    for frame in frames:
+        registration.add_frame(frame)
+    registration.set_initial(T_initial)
+    judged: list[object] = []
+    monkeypatch.setattr(
+        MriRegistration,
+        "_mean_of_peaks",
+        lambda _, search, objective: judged.append(objective) or search.best,
+    )
+    update = registration.step()
+    assert update is not None
+    (objective,) = judged
+    assert isinstance(objective, Objective) and objective.channels is registration.channels
+    score = objective.score(invert_rigid(update.T_world_mri))
+    assert update.score == pytest.approx(score, abs=1e-5)
 
 
 def test_a_search_in_many_steps_ends_where_one_in_one_step_does(

@@ -10,7 +10,7 @@ import pytest
 from us_recon.geometry.rigid import invert_rigid, transform_points
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.volume import Volume
-from us_recon.registration.channels import MriChannels, make_coarse_channels
+from us_recon.registration.channels import MriChannels, make_channels, make_coarse_channels
 from us_recon.registration.observation import observe
 from us_recon.registration.search import (
     GlobalSearch,
@@ -174,6 +174,91 @@ def test_the_first_guess_alone_is_refined_where_none_other_is_asked_for(
     GlobalSearch(levels, T_far, settings, first_only=16).advance()  # nor to learn of chance
     with pytest.raises(AssertionError):
         searched(levels, T_far, settings)
+
+
+@pytest.fixture(scope="module")
+def decided(
+    frames: list[TrackedFrame],
+    volume: Volume,
+    volume_of: Callable[..., Volume],
+    channels: MriChannels,
+    settings: RegistrationSettings,
+) -> Levels:
+    """An MRI that explains nothing of the images, and a tissue that explains all."""
+    unlike = make_channels(volume_of(seed=9), settings)
+    data = np.concatenate([unlike.data[..., :2], channels.data[..., [0, -1]]], axis=-1)
+    joint = MriChannels(data, channels.T_index_mri, (*unlike.ridge, channels.ridge[0]), 1)
+    window, coarse = observe(frames, settings), observe(frames, settings.coarse())
+    return make_levels(window, coarse, joint, make_coarse_channels(volume, settings), settings)
+
+
+def test_all_levels_but_the_last_go_by_lc2(decided: Levels, levels: Levels) -> None:
+    for level in (decided.coarse, decided.thin, decided.apart, decided.fine):
+        assert len(level.channels.ridge) == 2
+    assert len(decided.last.channels.ridge) == 3
+    assert levels.last is levels.fine  # where there is nothing else
+
+
+@pytest.mark.parametrize("known_as", ["mode", "peak", "runner-up"])
+def test_the_tissue_decides_between_what_lc2_found(
+    decided: Levels,
+    settings: RegistrationSettings,
+    T_true: np.ndarray,
+    T_far: np.ndarray,
+    known_as: str,
+) -> None:
+    """LC2 ranks a wrong pose first: it knows nothing of the right one but that it is a pose."""
+    near = turn_about_centre(decided.fine.centre_world_mm, T_true, np.array([0.4, 0.3, 0, 0, 0, 0]))
+    wrong, right = (replace(refine(decided.fine, T, 0), score=score)
+                    for T, score in ((T_far, 0.9), (near, 0.8)))  # fmt: skip
+    if known_as == "peak":  # beside the highest, no mode of its own
+        wrong = replace(
+            wrong,
+            T_mri_world=turn_about_centre(
+                decided.fine.centre_world_mm, near, np.array([2.0, 0, 0, 0, 0, 0])
+            ),
+        )
+    search = GlobalSearch(decided, T_far, settings)
+    search.modes = [wrong, right] if known_as == "mode" else [wrong]
+    search.peaks = [wrong, right] if known_as == "peak" else list(search.modes)
+    search._runners_up = [(near, 0.8)] if known_as == "runner-up" else [(T_far, 0.97)]
+    with ThreadPoolExecutor(1) as pool:
+        assert sum(search._decide(pool)) > 0
+    assert decided.apart_mm(search.best.T_mri_world, T_true) < 0.1
+    assert search.best.score > 0.95 and len(search.peaks) == 2
+    for one in (*search.modes, *search.peaks):
+        assert one.score == pytest.approx(decided.last.score(one.T_mri_world), abs=1e-5)
+    assert 0.3 < search.gap < 1.0  # what LC2 gave the others counts no more
+
+
+def test_peaks_are_sought_by_lc2_and_after_the_decision_by_all(
+    decided: Levels,
+    settings: RegistrationSettings,
+    T_true: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[tuple[int, bool]] = []
+
+    def climbed(search: GlobalSearch, block: int, _: object) -> list[int]:
+        told.append((block, search._finest is decided.last))
+        return []
+
+    monkeypatch.setattr(GlobalSearch, "_climb_nearby", climbed)
+    searched(decided, T_true, settings)
+    assert told == [(0, False), (1, True)]
+
+
+def test_what_a_search_returns_was_weighed_by_all_channels(
+    decided: Levels, settings: RegistrationSettings, T_true: np.ndarray
+) -> None:
+    whole = searched(decided, T_true, settings)
+    chance = GlobalSearch(decided, T_true, settings, first_only=16)
+    local = searched(decided, T_true, replace(settings, start_count=0))
+    chance.advance()
+    for search in (whole, chance, local):
+        for one in (*search.modes, *search.peaks):
+            assert one.score == pytest.approx(decided.last.score(one.T_mri_world), abs=1e-5)
+    assert decided.apart_mm(whole.best.T_mri_world, T_true) < 3.0
 
 
 def test_the_modes_differ_and_come_in_order(
