@@ -108,13 +108,14 @@ The fine level's patch size and blur come from an earlier study that knew the tr
 patient. That time gain changes slowly with depth (`time_gain_mm`) was found on it too: it gains 0.3
 mm here, and simulated brains do not tell it from a gain of any shape. So was, on other starts, that
 what shines below the face misleads (`near_field_mm`: FLAIR 1.35 mm with 2 mm of it left out, 1.06
-with 5; T1 2.3 and 1.7), that sulci were missing from the tissue map, and that more patches must
-rank a search's candidates (`search_ranking`). 5 mm were then confirmed on simulated brains, where
-they cost 0.03 mm and save the registration from clutter, and the number of patches was chosen
-there. The coarse level, the fits' damping, the channels, the other counts and the confidence were
-chosen on simulated brains alone. `local` has nothing else to compare with and accepts nothing.
-`lead`: score above that of the same images mirrored. Time: CPU, all threads, {processes}
-registrations side by side. Memory: peak above what was resident.
+with 5; T1 2.3 and 1.7), that sulci were missing from the tissue map, that more patches must rank a
+search's candidates (`search_ranking`), and that LC2 alone is to seek before all channels decide:
+simulated brains do not tell the two apart. 5 mm were then confirmed on simulated brains, where they
+cost 0.03 mm and save the registration from clutter, and the number of patches was chosen there. The
+coarse level, the fits' damping, the channels, the other counts and the confidence were chosen on
+simulated brains alone. `local` has nothing else to compare with and accepts nothing. `lead`: score
+above that of the same images mirrored. Time: CPU, all threads, {processes} registrations side by
+side. Memory: peak above what was resident.
 """
 
 
