@@ -107,8 +107,7 @@ def registered(seed: int, patient: RegistrationCase) -> Iterator[Case]:
     """Yield the figures of one patient in all cases."""
     flipped = replace(patient.mri, data=np.ascontiguousarray(patient.mri.data[::-1, ::-1, ::-1]))
     own, other = (MriRegistration(known_of(mri, seed)) for mri in (patient.mri, flipped))
-    middle = len(patient.frames) // 2
-    few = patient.frames[middle - FEW_FRAMES // 2 :][:FEW_FRAMES]
+    few = few_of(patient.frames)
     rng = np.random.default_rng([seed, 77])
     centre = transform_points(patient.T_world_mri, patient.targets_mri_mm.mean(axis=0))
     there = make_rigid(np.eye(3), centre)
@@ -140,6 +139,11 @@ def registered(seed: int, patient: RegistrationCase) -> Iterator[Case]:
             "CPU s": result.cpu_s,
         }
         print(name, seed, update.message, flush=True)
+
+
+def few_of(frames: Sequence[TrackedFrame]) -> Sequence[TrackedFrame]:
+    """Return a few neighbouring frames from the middle of a sweep."""
+    return frames[len(frames) // 2 - FEW_FRAMES // 2 :][:FEW_FRAMES]
 
 
 def known_of(mri: Volume, seed: int) -> PatientImages:

@@ -5,9 +5,10 @@ python -m benchmarks.search_ranking [--fast]
 For choosing `candidate_count` and `candidate_patches`, on development patients and starts alone.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 
 import numpy as np
@@ -18,15 +19,15 @@ from benchmarks.brain_gate import (
     FEW_FRAMES,
     UNLIKE_CALIBRATION,
     attempt,
+    few_of,
     known_of,
     patient,
 )
-from benchmarks.brain_registration import SUCCESS_MM as RIGHT_MM
-from benchmarks.brain_registration import target_error_mm
+from benchmarks.brain_registration import SUCCESS_MM, target_error_mm
 from benchmarks.cases import Case, column, median, of, share, write_cases
 from benchmarks.measure import measured
 from benchmarks.resect24 import FAR, images
-from benchmarks.resect24 import SUCCESS_MM as REAL_RIGHT_MM
+from benchmarks.resect24 import SUCCESS_MM as REAL_SUCCESS_MM
 from benchmarks.resect24 import patient as real_patient
 from benchmarks.tables import write_table
 from us_recon.geometry.rigid import Matrix4
@@ -39,6 +40,7 @@ from us_recon.registration.settings import RegistrationSettings
 PROCESSES = 2
 PATIENTS, REAL_STARTS, FAST = 16, 24, 1
 WHOLE, FEW, REAL = "simulated", "simulated, few frames", "RESECT 24, T1"
+RIGHT_MM = {WHOLE: SUCCESS_MM, FEW: SUCCESS_MM, REAL: REAL_SUCCESS_MM}
 DEFAULT = RegistrationSettings()
 RANKED = ((60, 400), (40, 800), (40, 1600), (30, 1600))
 """Candidates, and patches by which they are ranked."""
@@ -80,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     note = NOTE.format(
         patients=count, first=seeds[0], last=seeds[-1], few=FEW_FRAMES, starts=starts,
-        seed=FAR.dev_seed, right_mm=RIGHT_MM, real_mm=REAL_RIGHT_MM,
+        seed=FAR.dev_seed, right_mm=SUCCESS_MM, real_mm=REAL_SUCCESS_MM,
         candidates=DEFAULT.candidate_count, patches=DEFAULT.candidate_patches,
     )  # fmt: skip
     write_table("search_ranking", rows, note, run.results)
@@ -90,13 +92,12 @@ def of_patient(seed: int, unlike: float) -> list[Case]:
     """Return the figures of one simulated patient."""
     use_one_thread()
     one = patient(seed, unlike)
-    known, middle = known_of(one.mri, seed), len(one.frames) // 2
-    few = one.frames[middle - FEW_FRAMES // 2 :][:FEW_FRAMES]
-    T_true, T_start = one.T_world_mri, one.T_world_mri_start
+    known, error_mm = known_of(one.mri, seed), partial(target_error_mm, one)
+    poses = one.T_world_mri, one.T_world_mri_start
     return [
-        {**case, **judged(case, target_error_mm(one, T), RIGHT_MM)}
-        for name, frames in ((WHOLE, one.frames), (FEW, few))
-        for case, T in searched(name, seed, known, frames, T_true, T_start)
+        case
+        for name, frames in ((WHOLE, one.frames), (FEW, few_of(one.frames)))
+        for case in searched(name, seed, known, frames, poses, error_mm)
     ]
 
 
@@ -104,9 +105,8 @@ def of_start(number: int) -> list[Case]:
     """Return the figures of the real patient from one development start."""
     use_one_thread()
     one = real_patient()
-    T_start = one.starts(replace(FAR, seed=FAR.dev_seed))[number]
-    found = searched(REAL, number, images("T1"), one.frames, one.T_landmarks, T_start)
-    return [{**case, **judged(case, one.error_mm(T), REAL_RIGHT_MM)} for case, T in found]
+    poses = one.T_landmarks, one.starts(replace(FAR, seed=FAR.dev_seed))[number]
+    return list(searched(REAL, number, images("T1"), one.frames, poses, one.error_mm))
 
 
 def searched(
@@ -114,10 +114,11 @@ def searched(
     number: int,
     known: PatientImages,
     frames: Sequence[TrackedFrame],
-    T_true: Matrix4,
-    T_start: Matrix4,
-) -> Iterator[tuple[Case, Matrix4]]:
-    """Yield the figures of each ranking, and the pose that it found."""
+    poses: tuple[Matrix4, Matrix4],
+    error_mm: Callable[[Matrix4], float],
+) -> Iterator[Case]:
+    """Yield the figures of each ranking; the poses are the true one and the start."""
+    T_true, T_start = poses
     registration = MriRegistration(known, replace(DEFAULT, start_count=0))
     right_score = attempt(registration, frames, T_true).score
     for candidates, patches in RANKED:
@@ -125,25 +126,22 @@ def searched(
             DEFAULT, candidate_count=candidates, candidate_patches=patches
         )
         result = measured(lambda: attempt(registration, frames, T_start))
-        case = {
+        score, after_mm = result.value.score, error_mm(result.value.T_world_mri)
+        right = after_mm <= RIGHT_MM[name]
+        yield {
             "frames": name,
             "number": number,
             "candidates": candidates,
             "patches": patches,
-            "score": result.value.score,
+            "score": score,
             "right score": right_score,
             "gap": result.value.gap,
             "CPU s": result.cpu_s,
+            "after mm": after_mm,
+            "right": right,
+            "lost": not right and score < right_score - LESS,
         }
-        yield case, result.value.T_world_mri
-        print(case, flush=True)
-
-
-def judged(case: Case, after_mm: float, right_mm: float) -> Case:
-    """Return the error, and whether the pose is right or the search failed."""
-    less = column([case], "right score") - column([case], "score") > LESS
-    right = after_mm <= right_mm
-    return {"after mm": after_mm, "right": right, "lost": not right and bool(less[0])}
+        print(name, number, candidates, patches, result.value.message, flush=True)
 
 
 def row(name: str, ranked: tuple[int, int], cases: Sequence[Case]) -> dict[str, object]:

@@ -11,15 +11,9 @@ from us_recon.geometry.rigid import invert_rigid, transform_points
 from us_recon.imaging.frame import TrackedFrame
 from us_recon.imaging.volume import Volume
 from us_recon.registration.channels import MriChannels, make_channels, make_coarse_channels
+from us_recon.registration.levels import Levels, make_levels, mirrored
 from us_recon.registration.observation import observe
-from us_recon.registration.search import (
-    GlobalSearch,
-    Levels,
-    make_levels,
-    mirrored,
-    moved_about,
-    start_twists,
-)
+from us_recon.registration.search import GlobalSearch, moved_about, start_twists
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.registration.solver import refine, turn_about_centre, twist_between
 

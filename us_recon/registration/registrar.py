@@ -13,13 +13,14 @@ from us_recon.registration.channels import make_channels, make_coarse_channels
 from us_recon.registration.expected import expected_image
 from us_recon.registration.gate import missing_before
 from us_recon.registration.keyframes import KeyframeWindow
+from us_recon.registration.levels import make_levels, mirrored
 from us_recon.registration.objective import Objective, make_objective
 from us_recon.registration.observation import BeamWindow
 from us_recon.registration.patient_images import PatientImages
 from us_recon.registration.peaks import Twist, mean_pose, near_peaks
 from us_recon.registration.recent import RecentFrames
 from us_recon.registration.sampled_frames import SampledFrames
-from us_recon.registration.search import GlobalSearch, make_levels, mirrored
+from us_recon.registration.search import GlobalSearch
 from us_recon.registration.settings import RegistrationSettings
 from us_recon.registration.settling import Settling
 from us_recon.registration.solver import Refinement, refine, twist_between
