@@ -246,8 +246,8 @@ def _report(
         f"{assembler.frames_assembled} of {assembler.images_received} images used, "
         f"{update.frames} of them registered together"
     )
-    for reason, count in assembler.drops.items():
-        console.print(f"  dropped {count} ({reason}): {assembler.details[reason]}", markup=False)
+    for line in assembler.told_drops():
+        console.print(f"  {line}", markup=False)
     verdict = "trusted" if update.trusted else "not trusted"
     console.print(f"{verdict}: {update.message}", markup=False, soft_wrap=True)
     console.print(f"{out / RESULT_FILE}, {out / PICTURE_FILE}", markup=False, soft_wrap=True)

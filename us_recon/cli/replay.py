@@ -77,10 +77,7 @@ def _go_on_from(path: Path, given: Mapping[str, Any]) -> OccupancyMapper:
 
 def _nothing_used(bag: Path, assembler: FrameAssembler) -> str:
     """Say why none of a bag's images could be mapped."""
-    why = "; ".join(
-        f"dropped {count} ({reason}): {assembler.details[reason]}"
-        for reason, count in assembler.drops.items()
-    )
+    why = "; ".join(assembler.told_drops())
     return (
         f"{bag}: none of {assembler.images_received} images can be used; expected one at least: "
         f"nothing is written; {why or 'no image came'}; see `us-recon inspect {bag}`"
@@ -124,8 +121,8 @@ def run(parsed: argparse.Namespace) -> int:
         f"{snapshot.frames} of {assembler.images_received} images used, "
         f"{snapshot.frames_with_surface} of them show a surface"
     )
-    for reason, count in assembler.drops.items():
-        console.print(f"  dropped {count} ({reason}): {assembler.details[reason]}", markup=False)
+    for line in assembler.told_drops():
+        console.print(f"  {line}", markup=False)
     console.print(
         f"{parsed.out / MESH_FILE}: {len(snapshot.mesh.vertices_mm)} vertices, "
         f"{snapshot.mesh.area_mm2 / 100.0:.1f} cm² {snapshot.message}".rstrip(),

@@ -116,6 +116,13 @@ class FrameAssembler:
         self.drops[reason] += 1
         self.details[reason] = detail
 
+    def told_drops(self) -> list[str]:
+        """Say what was left out, how often and why: a line for each reason."""
+        return [
+            f"dropped {count} ({reason}): {self.details[reason]}"
+            for reason, count in self.drops.items()
+        ]
+
     def _leave_out(self, stamp_ns: int, reason: DropReason, detail: str) -> None:
         """Drop an image; its label, which goes with it, may still come."""
         self.drop(reason, detail)
