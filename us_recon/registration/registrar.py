@@ -78,6 +78,7 @@ class MriRegistration:
         """
         self.settings = valid(settings or RegistrationSettings())
         self.channels = make_channels(images, self.settings)
+        _ = self.channels.lc2  # copied now, and not while an attempt begins
         self._coarse_channels = make_coarse_channels(images, self.settings)
         self.window = KeyframeWindow(
             self.settings.window_frames,
