@@ -215,11 +215,16 @@ def test_the_tissue_decides_between_what_lc2_found(
     search = GlobalSearch(decided, T_far, settings)
     search.modes = [wrong, right] if known_as == "mode" else [wrong]
     search.peaks = [wrong, right] if known_as == "peak" else list(search.modes)
-    search._runners_up = [(near, 0.8)] if known_as == "runner-up" else [(T_far, 0.97)]
+    search._runners_up = [(T_far, 0.97)]
+    if known_as == "runner-up":  # the last of several
+        centre = decided.fine.centre_world_mm
+        off = [turn_about_centre(centre, T_true, np.eye(6)[axis] * 25.0) for axis in range(3)]
+        search._runners_up = [*((T, 0.97) for T in off), (near, 0.8)]
     with ThreadPoolExecutor(1) as pool:
         assert sum(search._decide(pool)) > 0
     assert decided.apart_mm(search.best.T_mri_world, T_true) < 0.1
     assert search.best.score > 0.95 and len(search.peaks) == 2
+    assert len(search._runners_up) == (4 if known_as == "runner-up" else 1)
     for one in (*search.modes, *search.peaks):
         assert one.score == pytest.approx(decided.last.score(one.T_mri_world), abs=1e-5)
     assert 0.3 < search.gap < 1.0  # what LC2 gave the others counts no more

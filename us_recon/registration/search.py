@@ -165,7 +165,7 @@ class GlobalSearch:
         self.peaks = yield from _refined(pool, self._finest, poses, settings.max_iterations)
         self.modes = self._modes(self.peaks, settings.mode_count)
         others, self._runners_up = [T for T, _ in self._runners_up], []
-        better = self._keep_runners_up(others)
+        better = self._keep_runners_up(others, len(others))
         self.peaks += yield from _refined(pool, self._finest, better, settings.max_iterations)
         self.modes = self._modes(self.peaks, settings.mode_count)
 
@@ -204,14 +204,14 @@ class GlobalSearch:
         return self._levels.apart_mm(T, other) > self._settings.mode_distance_mm
 
     def _keep_runners_up(
-        self, poses: Sequence[Float64[np.ndarray, "4 4"]]
+        self, poses: Sequence[Float64[np.ndarray, "4 4"]], count: int = _LEAST_ELSEWHERE
     ) -> list[Float64[np.ndarray, "4 4"]]:
         """Score the first few poses that lie elsewhere: refined ones may all have come home.
 
         Returns those that beat the best: the few patches by which they were ranked have misled.
         """
         best = self.best
-        few = [T for T in poses if self._is_elsewhere(T, best.T_mri_world)][:_LEAST_ELSEWHERE]
+        few = [T for T in poses if self._is_elsewhere(T, best.T_mri_world)][:count]
         scored = list(zip(few, self._finest.scores(few).tolist(), strict=True))
         self._runners_up += scored
         return [T for T, score in scored if score > best.score]
