@@ -134,6 +134,14 @@ def test_too_few_poses_are_named(folder: Path, capsys: pytest.CaptureFixture[str
     assert "1 different poses among 5 frames; expected 3 or more" in text
 
 
+def test_a_bag_of_which_nothing_can_be_used_is_told_with_its_reasons(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert register(folder, "mri.nii.gz", "30,-5,8,0,0,0", "--transducer-frame=elsewhere") == 2
+    text = " ".join(capsys.readouterr().err.split())
+    assert "none of 5 images can be used" in text and "expected 'elsewhere'" in text
+
+
 @pytest.fixture
 def surfaces(folder: Path) -> list[str]:
     """A lopsided body segmented in the MRI, and the half of it that was mapped."""

@@ -181,3 +181,6 @@ def test_a_fitted_device_is_written_and_rendered_with(
 
     assert us_recon([*command, "--T-world-mri=500,6,7,0,0,0"]) == 2
     assert "is the volume's pose in the world right" in capsys.readouterr().err.replace("\n", " ")
+    wrong = ["--T-world-mri=5,6,7,0,0,0", "--transducer-frame=elsewhere"]
+    assert us_recon([*command, *wrong]) == 2
+    assert "expected 'elsewhere'" in capsys.readouterr().err.replace("\n", " ")

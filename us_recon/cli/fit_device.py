@@ -13,7 +13,7 @@ from us_recon.cli.patients import add_patient, read_patient
 from us_recon.cli.transforms import INITIAL_KEY, parse_initial
 from us_recon.errors import InputError
 from us_recon.imaging.assembler import AssemblerSettings, FrameAssembler
-from us_recon.io.bag import TopicNames, frames_from_bag
+from us_recon.io.bag import TopicNames, frames_from_bag, require_frames
 from us_recon.io.device_files import read_device, write_device
 from us_recon.pipeline.threads import use_one_thread
 from us_recon.settings import overridden
@@ -59,11 +59,7 @@ def run(parsed: argparse.Namespace) -> int:
     assembler = FrameAssembler(settings_from(parsed, AssemblerSettings))
     topics = settings_from(parsed, TopicNames)
     frames = list(frames_from_bag(parsed.bag, topics=topics, assembler=assembler))
-    if not frames:
-        raise InputError(
-            f"{parsed.bag}: none of {assembler.images_received} images could be used"
-            + "".join(f"; dropped {count} ({reason})" for reason, count in assembler.drops.items())
-        )
+    require_frames(parsed.bag, assembler)
     volume, _ = read_patient(parsed)
     found = fit_device(frames, volume, T_world_mri, start, fit_settings)
     write_device(parsed.out, found.settings)

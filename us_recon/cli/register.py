@@ -20,7 +20,7 @@ from us_recon.files import atomic_path
 from us_recon.geometry.rigid import Matrix4
 from us_recon.imaging.assembler import AssemblerSettings, FrameAssembler
 from us_recon.imaging.frame import TrackedFrame
-from us_recon.io.bag import TopicNames, frames_from_bag
+from us_recon.io.bag import TopicNames, frames_from_bag, require_frames
 from us_recon.io.landmarks import read_tag_pairs
 from us_recon.io.volumes import read_volume, write_volume
 from us_recon.occupancy.mesh_files import read_mesh
@@ -147,12 +147,13 @@ def run(parsed: argparse.Namespace) -> int:
         if since_attempt == node.register_every_frames:
             since_attempt = 0
             registration.step()
+    require_frames(parsed.bag, assembler)
     update = registration.finish()
     if update is None:
         raise InputError(
             f"{parsed.bag}: {len(registration.window.frames)} different poses among "
             f"{assembler.frames_assembled} frames; expected {settings.min_frames} or more"
-            + "".join(f"; dropped {count} ({reason})" for reason, count in assembler.drops.items())
+            + "".join(f"; {line}" for line in assembler.told_drops())
         )
     deformed = None
     if parsed.deform and update.trusted:

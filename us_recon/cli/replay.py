@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.progress import track
 
 from us_recon.cli.options import add_settings, given_settings, settings_from
-from us_recon.errors import ConfigError, InputError
+from us_recon.errors import ConfigError
 from us_recon.imaging.assembler import AssemblerSettings, FrameAssembler
-from us_recon.io.bag import TopicNames, frames_from_bag
+from us_recon.io.bag import TopicNames, frames_from_bag, require_frames
 from us_recon.occupancy.mapper import MapperSettings, OccupancyMapper
 from us_recon.pipeline.configuration import load_settings
 from us_recon.pipeline.mapping import MAP_FILE, MESH_FILE, save_map_outputs
@@ -75,15 +75,6 @@ def _go_on_from(path: Path, given: Mapping[str, Any]) -> OccupancyMapper:
     return OccupancyMapper.load(path, prior=given.get("prior"))
 
 
-def _nothing_used(bag: Path, assembler: FrameAssembler) -> str:
-    """Say why none of a bag's images could be mapped."""
-    why = "; ".join(assembler.told_drops())
-    return (
-        f"{bag}: none of {assembler.images_received} images can be used; expected one at least: "
-        f"nothing is written; {why or 'no image came'}; see `us-recon inspect {bag}`"
-    )
-
-
 def run(parsed: argparse.Namespace) -> int:
     """Map the bag and write what came of it."""
     console = Console()
@@ -112,8 +103,7 @@ def run(parsed: argparse.Namespace) -> int:
         frames = frames_from_bag(parsed.bag, topics=topics, assembler=assembler)
         for frame in track(frames, description="mapping", console=console):
             mapper.integrate(frame, steps=None if last else 0)
-    if assembler.frames_assembled == 0:
-        raise InputError(_nothing_used(parsed.bag, assembler))
+    require_frames(parsed.bag, assembler)
     drops = {str(reason): count for reason, count in sorted(assembler.drops.items())}
     mapper.settle()
     snapshot = save_map_outputs(mapper, parsed.out, drops)

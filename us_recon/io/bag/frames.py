@@ -41,3 +41,13 @@ def frames_from_bag(
             else:
                 yield from assembler.push(event)
         yield from assembler.finish()
+
+
+def require_frames(bag: Path, assembler: FrameAssembler) -> None:
+    """Raise InputError if none of a bag's images, now read, could be used; it says why."""
+    if assembler.frames_assembled == 0:
+        why = "; ".join(assembler.told_drops())
+        raise InputError(
+            f"{bag}: none of {assembler.images_received} images can be used; expected one at "
+            f"least: nothing is written; {why or 'no image came'}; see `us-recon inspect {bag}`"
+        )
