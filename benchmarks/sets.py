@@ -227,20 +227,24 @@ def spine_cell(seed: int) -> ScanningCell:
     )
 
 
-def brain_cell(seed: int) -> ScanningCell:
+def brain_cell(seed: int, imager: ImagerSettings | None = None) -> ScanningCell:
     """Return the cell of one brain; the probe goes through all kinds with the seed.
 
-    Every second brain has a tumour, which its MRI shows too. There is no brain shift.
+    Every second brain has a tumour, which its MRI shows too. There is no brain shift. The scanner
+    is the seed's unless another one is told.
     """
     patient = {"lesion": "solid" if seed % 2 else "none"}
+    imager = imager or scanner(seed)
     return make_cell(
-        "brain", PROBES[seed % 3], seed, BRAIN_SWEEP, TRACKER, BRAIN_CELL, scanner(seed), patient
+        "brain", PROBES[seed % 3], seed, BRAIN_SWEEP, TRACKER, BRAIN_CELL, imager, patient
     )
 
 
-def brain_case(seed: int, start_mm: float, start_deg: float) -> RegistrationCase:
+def brain_case(
+    seed: int, start_mm: float, start_deg: float, imager: ImagerSettings | None = None
+) -> RegistrationCase:
     """Simulate one brain and its scan, with a start that is off."""
-    cell = brain_cell(seed)
+    cell = brain_cell(seed, imager)
     return RegistrationCase(
         frames=list(cell.tracked_frames()),
         mri=cell.mri,
