@@ -13,11 +13,11 @@ STAMPS := .ros/stamps/$(ROS_KIND)
 ENV := . ./env.sh &&
 BENCHMARKS := simulated_images volume_reconstruction tissue_map renderer expected_images device_fit \
 	calibration spine_mapping organ_mapping shape_prior decoder_prior field_speed live_mesh \
-	brain_registration brain_gate search_ranking registration_settings registration_time \
+	brain_registration brain_gate search_settings registration_settings registration_time \
 	brain_tracking brain_shift bone_leg resect24 load field_load
 # Those that take minutes even in part are left out of the fast run.
 FAST_BENCHMARKS := $(filter-out tissue_map device_fit field_speed live_mesh \
-	search_ranking registration_settings,$(BENCHMARKS))
+	search_settings registration_settings,$(BENCHMARKS))
 
 ## setup: virtual environment, system libraries, messages, env.sh
 setup: $(STAMPS)/workspace

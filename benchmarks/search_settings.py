@@ -1,8 +1,9 @@
-"""How many poses a search ranks, and by how many patches: where the right pose is lost.
+"""What a search finds with other settings: where the right pose is lost.
 
-python -m benchmarks.search_ranking [--fast]
+python -m benchmarks.search_settings [--fast]
 
-For choosing `candidate_count` and `candidate_patches`, on development patients and starts alone.
+For choosing `candidate_count`, `candidate_patches` and `near_field_mm`, on development patients
+and starts alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -42,29 +43,37 @@ PATIENTS, REAL_STARTS, FAST = 16, 24, 1
 WHOLE, FEW, REAL = "simulated", "simulated, few frames", "RESECT 24, T1"
 RIGHT_MM = {WHOLE: SUCCESS_MM, FEW: SUCCESS_MM, REAL: REAL_SUCCESS_MM}
 DEFAULT = RegistrationSettings()
-RANKED = ((60, 400), (40, 800), (40, 1600), (30, 1600))
-"""Candidates, and patches by which they are ranked."""
+Setting = tuple[int, int, float]
+COLUMNS = "candidates", "patches", "near field mm"
+"""Poses that are refined finely, patches by which they are ranked, and what is left out."""
+RANKED: tuple[Setting, ...] = tuple(
+    (candidates, patches, DEFAULT.near_field_mm)
+    for candidates, patches in ((60, 400), (40, 800), (40, 1600), (30, 1600))
+)
+NEAR_FIELDS: tuple[Setting, ...] = tuple(
+    (DEFAULT.candidate_count, DEFAULT.candidate_patches, near_field_mm)
+    for near_field_mm in (2.0, 3.5, 6.5, 8.0)
+)
+SETTINGS = {WHOLE: RANKED + NEAR_FIELDS, FEW: RANKED + NEAR_FIELDS, REAL: RANKED}
 LESS = 1e-3  # in score: further below the right pose's than refinements end apart
 
 NOTE = """
 Each registered from a far start, at the defaults but for `candidates`, poses that are refined
-finely and ranked there, and `patches`, by which they are ranked. Development cases alone:
-{patients} brains of those that calibrate the confidence, the ones least like their MRIs (seeds
-{first} to {last}, see `brain_gate`), with all frames and with {few} neighbouring ones; and the real
-patient with T1 from {starts} starts (seed {seed}, see `resect24`).
+finely and ranked there, `patches`, by which they are ranked, and `near field mm`, the depth below
+the face that is left out. Development cases alone: {patients} brains of those that calibrate the
+confidence, the ones least like their MRIs (seeds {first} to {last}, see `brain_gate`), with all
+frames and with {few} neighbouring ones; and the real patient with T1 from {starts} starts (seed
+{seed}, see `resect24`), with the near field of the default.
 
 `right`: targets within {right_mm:g} mm, the real patient's landmarks within {real_mm:g}. `lost`:
 the pose found is wrong and scores less than what is reached from the true pose, so that it was the
-search that failed, and not the score. CPU: all threads, preparation of the MRI left out.
-
-That 400 patches mislead was seen with the real patient's starts, when all channels still sought
-(10 of 16 right; of 22, 20 with 1600). Of what is no dearer,
-{candidates} by {patches} was taken, as it loses fewest of the simulated brains.
+search that failed, and not the score. CPU: all threads, preparation of the MRI left out. Defaults:
+{candidates} candidates, {patches} patches, {near_field_mm:g} mm.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Register all cases with each ranking and write the tables."""
+    """Register all cases with each setting and write the tables."""
     run = parse_run(__doc__, arguments)
     use_one_thread()
     count, starts = (FAST, FAST) if run.fast else (PATIENTS, REAL_STARTS)
@@ -74,18 +83,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         simulated = pool.map(of_patient, seeds, unlike[-count:].tolist())
         real = pool.map(of_start, range(starts))
         cases = [case for found in (simulated, real) for one in found for case in one]
-    write_cases("search_ranking", cases, run.results)
+    write_cases("search_settings", cases, run.results)
     rows = [
-        row(name, ranked, of(cases, frames=name, candidates=ranked[0], patches=ranked[1]))
-        for name in (WHOLE, FEW, REAL)
-        for ranked in RANKED
+        row(name, setting, of(cases, frames=name, **dict(zip(COLUMNS, setting, strict=True))))
+        for name, settings in SETTINGS.items()
+        for setting in settings
     ]
     note = NOTE.format(
         patients=count, first=seeds[0], last=seeds[-1], few=FEW_FRAMES, starts=starts,
         seed=FAR.dev_seed, right_mm=SUCCESS_MM, real_mm=REAL_SUCCESS_MM,
         candidates=DEFAULT.candidate_count, patches=DEFAULT.candidate_patches,
+        near_field_mm=DEFAULT.near_field_mm,
     )  # fmt: skip
-    write_table("search_ranking", rows, note, run.results)
+    write_table("search_settings", rows, note, run.results)
 
 
 def of_patient(seed: int, unlike: float) -> list[Case]:
@@ -117,22 +127,26 @@ def searched(
     poses: tuple[Matrix4, Matrix4],
     error_mm: Callable[[Matrix4], float],
 ) -> Iterator[Case]:
-    """Yield the figures of each ranking; the poses are the true one and the start."""
+    """Yield the figures of each setting; the poses are the true one and the start."""
     T_true, T_start = poses
-    registration = MriRegistration(known, replace(DEFAULT, start_count=0))
-    right_score = attempt(registration, frames, T_true).score
-    for candidates, patches in RANKED:
-        registration.settings = replace(
-            DEFAULT, candidate_count=candidates, candidate_patches=patches
+    for setting in SETTINGS[name]:
+        candidates, patches, near_field_mm = setting
+        chosen = replace(
+            DEFAULT,
+            candidate_count=candidates,
+            candidate_patches=patches,
+            near_field_mm=near_field_mm,
         )
-        result = measured(lambda: attempt(registration, frames, T_start))
+        local = MriRegistration(known, replace(chosen, start_count=0))
+        right_score = attempt(local, frames, T_true).score
+        registration = MriRegistration(known, chosen)
+        result = measured(lambda: attempt(registration, frames, T_start))  # noqa: B023
         score, after_mm = result.value.score, error_mm(result.value.T_world_mri)
         right = after_mm <= RIGHT_MM[name]
         yield {
             "frames": name,
             "number": number,
-            "candidates": candidates,
-            "patches": patches,
+            **dict(zip(COLUMNS, setting, strict=True)),
             "score": score,
             "right score": right_score,
             "gap": result.value.gap,
@@ -141,15 +155,14 @@ def searched(
             "right": right,
             "lost": not right and score < right_score - LESS,
         }
-        print(name, number, candidates, patches, result.value.message, flush=True)
+        print(name, number, setting, result.value.message, flush=True)
 
 
-def row(name: str, ranked: tuple[int, int], cases: Sequence[Case]) -> dict[str, object]:
-    """Return the figures of one ranking."""
+def row(name: str, setting: Setting, cases: Sequence[Case]) -> dict[str, object]:
+    """Return the figures of one setting."""
     return {
         "frames": name,
-        "candidates": ranked[0],
-        "patches": ranked[1],
+        **dict(zip(COLUMNS, setting, strict=True)),
         "cases": len(cases),
         "right": share(column(cases, "right") > 0),
         "lost": int(column(cases, "lost").sum()),
