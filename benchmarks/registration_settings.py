@@ -17,7 +17,7 @@ from benchmarks.arguments import parse_run
 from benchmarks.brain_gate import CALIBRATION, UNLIKE_CALIBRATION, attempt, known_of, with_more
 from benchmarks.brain_registration import target_error_mm
 from benchmarks.cases import Case, column, of, share, write_cases
-from benchmarks.sets import BRAIN_REG, RegistrationCase, brain_case, scanner
+from benchmarks.sets import BRAIN_REG, RegistrationCase, brain_case, brain_cell, scanner
 from benchmarks.tables import write_table
 from us_recon.pipeline.threads import use_one_thread
 from us_recon.registration.patient_images import PatientImages
@@ -85,18 +85,18 @@ def of_scan(seed: int, unlike: float, name: str) -> list[Case]:
     rng = np.random.default_rng([seed, 98])
     far = float(rng.uniform(0.0, BRAIN_REG.reach_mm)), float(rng.uniform(0.0, BRAIN_REG.reach_deg))
     imager = replace(scanner(seed), **SCANNERS[name])
-    cases = []
-    for start, offset, varied in (
-        (NEAR, (NEAR_MM, NEAR_DEG), VARIED),
-        (FAR, far, SEARCHED),
-    ):
-        patient = brain_case(seed, *offset, imager)
-        patient = replace(patient, mri=with_more(patient.mri, unlike, np.random.default_rng(seed)))
-        known = known_of(patient.mri, seed)
-        cases += [
-            {"seed": seed, "scanner": name, "start": start, **case}
-            for case in registered(patient, known, start, varied)
-        ]
+    patient = brain_case(seed, NEAR_MM, NEAR_DEG, imager)
+    patient = replace(patient, mri=with_more(patient.mri, unlike, np.random.default_rng(seed)))
+    T_far = brain_cell(seed, imager).initial_T_world_mri(*far)
+    known = known_of(patient.mri, seed)
+    cases = [
+        {"seed": seed, "scanner": name, "start": start, **case}
+        for start, T_start, varied in (
+            (NEAR, patient.T_world_mri_start, VARIED),
+            (FAR, T_far, SEARCHED),
+        )
+        for case in registered(replace(patient, T_world_mri_start=T_start), known, start, varied)
+    ]
     print(seed, name, flush=True)
     return cases
 
